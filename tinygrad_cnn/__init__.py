@@ -1,0 +1,1 @@
+"""A small tensor library with reverse-mode automatic differentiation, on NumPy alone."""

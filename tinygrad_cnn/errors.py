@@ -1,0 +1,129 @@
+"""Checks of arguments that many operations share; each names the operation, what it expected and what came."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["check_dim", "check_dims", "check_float", "check_int", "check_pair", "check_size", "check_tensor"]
+
+
+def check_tensor(operation: str, argument: str, value: Any) -> None:
+    """Raise TypeError unless `value` is a tensor or an array."""
+    if not (hasattr(value, "ndim") and hasattr(value, "dtype")):
+        raise TypeError(f"{operation}: {argument} expects a tensor but got {_say(value)}")
+
+
+def check_int(operation: str, argument: str, value: Any, minimum: int | None = None) -> int:
+    """`value` as a Python int.
+
+    Raises
+    ------
+    TypeError
+        If it is not an integer (a bool is not one).
+    ValueError
+        If it is less than `minimum`.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise TypeError(f"{operation}: {argument} expects an int but got {_say(value)}")
+    if minimum is not None and number < minimum:
+        raise ValueError(f"{operation}: {argument} expects at least {minimum} but got {number}")
+    return number
+
+
+def check_float(
+    operation: str, argument: str, value: Any, minimum: float = -float("inf"), maximum: float = float("inf")
+) -> float:
+    """`value` as a Python float within [minimum, maximum].
+
+    Raises
+    ------
+    TypeError
+        If it is not a number.
+    ValueError
+        If it lies outside, or is NaN.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{operation}: {argument} expects a number but got {_say(value)}") from None
+    if not minimum <= number <= maximum:
+        raise ValueError(f"{operation}: {argument} expects {minimum} <= {argument} <= {maximum} but got {number}")
+    return number
+
+
+def check_pair(operation: str, argument: str, value: Any, minimum: int) -> tuple[int, int]:
+    """`value`, an int or a pair of them, as a pair (height, width).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither, or if one of them is less than `minimum`.
+    """
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        number = check_int(operation, argument, value, minimum)
+        return number, number
+    if len(value) == 1:
+        return check_pair(operation, argument, value[0], minimum)
+    if len(value) != 2:
+        raise ValueError(f"{operation}: {argument} expects an int or a pair but got {len(value)} values, {value}")
+    return check_int(operation, argument, value[0], minimum), check_int(operation, argument, value[1], minimum)
+
+
+def check_size(operation: str, size: Any, more: Sequence[Any] = (), argument: str = "size") -> tuple[int, ...]:
+    """Ints from ``f(2, 3)`` or ``f((2, 3))``: `size` is the first argument, `more` are those after it.
+
+    Raises
+    ------
+    TypeError
+        If it holds anything but ints.
+    """
+    given = (size, *more) if more or not isinstance(size, (tuple, list)) else size
+    return tuple(check_int(operation, argument, n) for n in given)
+
+
+def check_dim(operation: str, dim: Any, ndim: int, argument: str = "dim") -> int:
+    """`dim` counted from the front.
+
+    Raises
+    ------
+    TypeError
+        If it is not an int.
+    IndexError
+        If there is no such dimension. A 0-d tensor counts as having one, as in PyTorch.
+    """
+    number = check_int(operation, argument, dim)
+    room = max(ndim, 1)
+    if not -room <= number < room:
+        raise IndexError(
+            f"{operation}: {argument} expects {-room} <= {argument} < {room} for a {ndim}-d tensor but got {number}"
+        )
+    return number % room
+
+
+def check_dims(operation: str, dim: Any, ndim: int, argument: str = "dim") -> tuple[int, ...]:
+    """One, several or all (None) dimensions, counted from the front, in order.
+
+    Raises
+    ------
+    TypeError, IndexError
+        As `check_dim`.
+    ValueError
+        If a dimension is named twice.
+    """
+    if dim is None:
+        return tuple(range(ndim))
+    given = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
+    dims = tuple(check_dim(operation, d, ndim, argument) for d in given)
+    if len(set(dims)) != len(dims):
+        raise ValueError(f"{operation}: {argument} expects different dimensions but got {given}")
+    return tuple(sorted(dims)) if ndim else ()
+
+
+def _say(value: Any) -> str:
+    return f"{value!r} ({type(value).__name__})"
