@@ -1,0 +1,136 @@
+"""Elementwise kernels and matrix products, on both sides of the line between small and large."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kernel_cases import laid_out, layouts
+
+from tinygrad_cnn.kernels import elementwise, gemm
+from tinygrad_cnn.kernels.elementwise import apply, contiguous, relu, relu_grad
+from tinygrad_cnn.kernels.gemm import matmul
+
+dtypes = st.sampled_from([np.float16, np.float32, np.float64, np.longdouble, np.int64, np.int32, np.int8])
+limits = pytest.mark.parametrize("large", [8, 1 << 18])
+
+
+def limit(large):
+    """Take arrays from `large` elements on for large, and cut them into blocks of a third."""
+    return mock.patch.multiple(elementwise, _LARGE=large, _BLOCK=max(1, large // 3))
+
+
+@st.composite
+def images(draw):
+    dtype = draw(dtypes)
+    shape = tuple(draw(st.lists(st.integers(0, 5), min_size=4, max_size=4)))
+    x = np.random.default_rng(draw(st.integers(0, 99))).integers(-3, 4, shape).astype(dtype)
+    if np.dtype(dtype).kind == "f" and draw(st.booleans()):
+        special = [np.nan, np.inf, -np.inf, -0.0]
+        x.reshape(-1)[::3] = np.resize(special, x.reshape(-1)[::3].shape)
+    return laid_out(x, draw(layouts))
+
+
+@limits
+@given(x=images())
+def test_relu_is_max_with_zero(large, x):
+    with limit(large):
+        y = relu(x)
+    assert y.dtype == x.dtype
+    np.testing.assert_array_equal(y, np.maximum(x, 0))
+
+
+@limits
+@given(y=images(), layout=layouts)
+def test_relu_gradient_selects_exactly(large, y, layout):
+    g = np.arange(1, y.size + 1).astype(y.dtype).reshape(y.shape)
+    if g.dtype.kind == "f":
+        g[..., :1] = np.inf
+        g[..., 1:2] = np.nan
+    g = laid_out(g, layout)
+    with limit(large):
+        result = relu_grad(g, y)
+    assert result.dtype == g.dtype
+    np.testing.assert_array_equal(result, np.where(y > 0, g, 0))
+
+
+@limits
+@given(x=images(), layout=layouts)
+def test_apply_is_the_ufunc(large, x, layout):
+    other = laid_out(np.ones(x.shape, np.float32), layout)
+    with limit(large), np.errstate(all="ignore"):
+        for function, arrays in [(np.square, (x,)), (np.add, (x, other)), (np.add, (x, x)), (np.sin, (x,))]:
+            expected = function(*arrays)
+            result = apply(function, *arrays)
+            assert result.dtype == expected.dtype
+            np.testing.assert_array_equal(result, expected)
+
+
+@limits
+@given(x=images())
+def test_contiguous_is_a_copy_in_order(large, x):
+    with limit(large):
+        result = contiguous(x)
+    assert result.flags.c_contiguous
+    np.testing.assert_array_equal(result, x)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (0,), (2, 0, 3), (1 << 19,), (1, 1, 600, 600)])
+def test_every_number_of_dimensions(shape):
+    x = np.random.default_rng(0).standard_normal(shape, np.float32) if shape else np.asarray(np.float32(-1))
+    assert relu(x).shape == shape
+    np.testing.assert_array_equal(relu(x), np.maximum(x, 0))
+    np.testing.assert_array_equal(relu_grad(x, x), np.where(x > 0, x, 0))
+    np.testing.assert_array_equal(apply(np.negative, x), -x)
+
+
+@limits
+def test_layout_is_kept(large):
+    x = laid_out(np.ones((4, 3, 5, 5), np.float32), "channels_last")
+    with limit(large):
+        for y in (relu(x), relu_grad(x, x), apply(np.exp, x), apply(np.add, x, x)):
+            assert y.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+@given(
+    st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40)),
+    st.sampled_from(["", "a", "b", "ab"]),
+    st.sampled_from([np.float32, np.float64, np.int64]),
+    st.booleans(),
+)
+def test_matmul_is_the_product(sizes, transposed, dtype, with_out):
+    m, k, n = sizes
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-3, 4, shape).astype(dtype) for shape in ((m, k), (k, n)))
+    if "a" in transposed:
+        a = np.ascontiguousarray(a.T).T
+    if "b" in transposed:
+        b = np.ascontiguousarray(b.T).T
+    expected = np.einsum("ik,kj->ij", a, b)
+    with mock.patch.multiple(gemm, _SMALL=500, _SLICE=100):
+        out = np.empty((m, n), dtype) if with_out else None
+        result = matmul(a, b, out=out)
+    assert out is None or result is out
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((5, 2, 3), (3, 4)), ((5, 1, 20, 30), (6, 30, 2)), ((80,), (80,))],
+)
+def test_other_products_are_numpys(a, b):
+    a, b = np.arange(np.prod(a)).reshape(a), np.arange(np.prod(b)).reshape(b)
+    np.testing.assert_array_equal(matmul(a, b), np.matmul(a, b))
+
+
+def test_mixed_dtypes_and_wrong_shapes():
+    a, b = np.ones((100, 100), np.float32), np.ones((100, 100), np.float64)
+    assert matmul(a, b).dtype == np.float64
+    with pytest.raises(ValueError, match="matmul"):
+        matmul(a, np.ones((99, 100), np.float32))
+    with pytest.raises(ValueError, match="matmul"):
+        matmul(a, np.ones((9, 1), np.float32))

@@ -1,0 +1,14 @@
+"""Numerical kernels: arrays in, arrays out; no tensors and no graph.
+
+============== ===================================================================================
+threads        the pool of threads and how work is cut into blocks
+blas           BLAS held to one thread while the pool works
+buffers        large arrays whose memory is reused once nobody sees it
+gemm           matrix products in slices
+elementwise    ReLU, its gradient, and any ufunc, over large arrays
+shapes         the output sizes of sliding windows
+conv           convolution and its two gradients: three faces of one trilinear form
+depthwise      the same for convolutions whose groups have one input channel each
+pool           maximum and average pooling, and their adjoints
+============== ===================================================================================
+"""

@@ -1,0 +1,152 @@
+"""Large arrays whose memory is used again once nobody sees it.
+
+The system hands out fresh memory page by page, each zeroed at its first touch: filling a fresh 5 MB array takes ten
+times as long as filling one whose pages are there. A training step makes the same large arrays over and over, so the
+memory of an array that has died is kept and given to the next one that needs about as much.
+
+Memory comes back when Python frees the array and the last of its views: every array handed out has as its base, or
+its base's base, a `_Block`, whose finaliser returns the memory. This is the very moment at which NumPy would have
+freed it, so reuse is visible only to code that would also have read freed memory: a raw address (``array.ctypes.data``,
+``__array_interface__``) kept longer than the array.
+
+What is kept is bounded (`LIMIT` bytes; the longest unused goes first), and arrays below `SMALLEST` bytes come from
+NumPy as always.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections import deque
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["empty", "empty_channels_last", "release", "scratch"]
+
+SMALLEST = 1 << 17
+LIMIT = 1 << 30
+
+_ALIGNMENT = 64
+
+
+class _Store:
+    """Memory that is free to be used again, the longest unused first."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        # Finalisers may run at any moment, also in a thread that is inside `take`. So they only append to a deque,
+        # which is atomic, and tidy up if nobody else is doing so.
+        self._returned: deque[NDArray[np.uint8]] = deque()
+        self._free: list[NDArray[np.uint8]] = []
+        self._lock = threading.Lock()
+
+    def take(self, nbytes: int) -> NDArray[np.uint8]:
+        """Return memory of at least `nbytes` and at most a quarter more."""
+        with self._lock:
+            self._collect()
+            free = self._free
+            for index in range(len(free) - 1, -1, -1):
+                if nbytes <= free[index].nbytes <= nbytes + nbytes // 4:
+                    return free.pop(index)
+        return np.empty(nbytes, np.uint8)
+
+    def put(self, memory: NDArray[np.uint8]) -> None:
+        self._returned.append(memory)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._collect()
+            finally:
+                self._lock.release()
+
+    def clear(self) -> None:
+        with self._lock:
+            self._collect()
+            self._free.clear()
+
+    def _collect(self) -> None:
+        while self._returned:
+            self._free.append(self._returned.popleft())
+        excess = sum(memory.nbytes for memory in self._free) - LIMIT
+        while excess > 0:
+            excess -= self._free.pop(0).nbytes
+
+
+class _Block:
+    """Memory on loan; goes back to the store when the last array that sees it is gone."""
+
+    __slots__ = ("__array_interface__", "_memory", "_store")
+
+    def __init__(self, store: _Store, nbytes: int) -> None:
+        memory = store.take(nbytes + _ALIGNMENT)
+        address = memory.__array_interface__["data"][0]
+        start = -address % _ALIGNMENT
+        self._store = store
+        self._memory = memory
+        self.__array_interface__: dict[str, Any] = {
+            "version": 3,
+            "shape": (nbytes,),
+            "typestr": "|u1",
+            "data": (address + start, False),
+        }
+
+    def __del__(self) -> None:
+        self._store.put(self._memory)
+
+
+class _Scratch(threading.local):
+    def __init__(self) -> None:
+        self.memory: dict[str, NDArray[np.uint8]] = {}
+
+
+_store = _Store()
+_scratch = _Scratch()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_store._reset)
+
+
+def empty(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    """Return an uninitialised C-contiguous array, in memory that was used before where there is some.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype, default float32
+        Any dtype that holds no Python objects.
+    """
+    dtype = np.dtype(dtype)
+    nbytes = math.prod(shape) * dtype.itemsize
+    if nbytes < SMALLEST or dtype.hasobject:
+        return np.empty(shape, dtype)
+    return np.asarray(_Block(_store, nbytes)).view(dtype).reshape(shape)
+
+
+def empty_channels_last(shape: tuple[int, int, int, int], dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    """Return an uninitialised (N, C, H, W) array that is a view of contiguous (N, H, W, C) memory."""
+    n, c, h, w = shape
+    return empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+
+
+def scratch(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Return an uninitialised array for use inside one block of work.
+
+    It belongs to the calling thread and is overwritten by the thread's next call with the same name: it must not
+    leave the kernel that asked for it.
+    """
+    dtype = np.dtype(dtype)
+    nbytes = math.prod(shape) * dtype.itemsize
+    memory = _scratch.memory.get(name)
+    if memory is None or memory.nbytes < nbytes + _ALIGNMENT:
+        memory = _scratch.memory[name] = np.empty(nbytes + _ALIGNMENT, np.uint8)
+    start = -memory.__array_interface__["data"][0] % _ALIGNMENT
+    return memory[start : start + nbytes].view(dtype).reshape(shape)
+
+
+def release() -> None:
+    """Give the memory that is kept for reuse back to the system."""
+    _store.clear()

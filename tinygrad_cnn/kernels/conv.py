@@ -1,0 +1,196 @@
+"""Convolution and its two gradients: the three faces of one trilinear form.
+
+    t(x, w, g) = sum of x[n, c, p + i, q + j] w[o, c, i, j] g[n, o, p, q]    over all indices (here with stride 1)
+
+`conv2d` is its derivative by g, `conv2d_input_grad` by x, and `conv2d_weight_grad` by w. All three become matrix
+products over blocks of images whose patches stay in cache; see `patches`. Memory is channels last throughout: an
+(N, C, H, W) result is a view of (N, H, W, C) memory, so that a patch consists of long contiguous runs and a product
+writes straight into the result. Other layouts are accepted, and copied block by block.
+
+Padding is ((top, bottom), (left, right)); stride and dilation are pairs (height, width).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.kernels import depthwise
+from tinygrad_cnn.kernels.blas import parallel_products
+from tinygrad_cnn.kernels.buffers import empty, empty_channels_last, scratch
+from tinygrad_cnn.kernels.conv_input_grad import input_grad
+from tinygrad_cnn.kernels.geometry import Block, Geometry
+from tinygrad_cnn.kernels.patches import channels_last, channels_last_block, patches
+
+__all__ = ["bias_grad", "conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
+
+Array = NDArray[Any]
+Pair = tuple[int, int]
+
+# Partial weight gradients of this many shares of the batch exist side by side, fewer if they are large.
+_MOST_SHARES = 16
+_SHARE_BYTES = 1 << 25
+
+
+def conv2d(
+    x: Array, w: Array, bias: Array | None, stride: Pair, padding: tuple[Pair, Pair], dilation: Pair, groups: int
+) -> Array:
+    """Convolve (strictly, correlate) images with a weight: (N, C, H, W), (O, C / groups, kh, kw) -> (N, O, OH, OW).
+
+    ``y[n, o, p, q] = bias[o] + sum of x[n, c, p sh + i dh - top, q sw + j dw - left] w[o, c, i, j]`` over c, i, j.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
+    """
+    s = Geometry.of("conv2d", x.shape, w.shape, stride, padding, dilation, groups)
+    if bias is not None and bias.shape != (s.o,):
+        raise ValueError(f"conv2d: bias expects shape ({s.o},) but got {bias.shape}")
+    dtype = np.result_type(x, w)
+    y = empty_channels_last(s.output_shape, dtype)
+    if s.empty:
+        y[...] = 0 if bias is None else bias[:, None, None]
+        return y
+    if s.groups == s.c > 1:
+        depthwise.forward(x, w, s, y)
+        if bias is not None:
+            y += bias[:, None, None]
+        return y
+    # (groups, o / groups, kh · kw · c / groups): a patch's order
+    matrix = w.reshape(s.groups, -1, s.c // s.groups, s.kh, s.kw)
+    matrix = np.ascontiguousarray(_patch_order(matrix, s), dtype).reshape(s.groups, -1, s.patch_size)
+    row = None if bias is None else np.tile(bias, s.ow)
+    y_last = channels_last(y)
+
+    def compute(block: Block) -> None:
+        part = y_last[block.images, block.rows]
+        rows = part.reshape(-1, s.groups, s.o // s.groups)
+        np.matmul(patches(x, s, block), matrix.transpose(0, 2, 1), out=rows.transpose(1, 0, 2))
+        if row is not None:
+            lines = part.reshape(-1, row.size)
+            np.add(lines, row, out=lines)
+
+    parallel_products(compute, s.blocks(s.patch_size * s.groups * dtype.itemsize))
+    return y
+
+
+def conv2d_input_grad(
+    g: Array,
+    w: Array,
+    input_shape: tuple[int, ...],
+    stride: Pair,
+    padding: tuple[Pair, Pair],
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    """Return the gradient of `conv2d` by its input: (N, O, OH, OW), (O, C / groups, kh, kw) -> (N, C, H, W).
+
+    It is also the transposed convolution.
+
+    Parameters
+    ----------
+    input_shape : (int, int, int, int)
+        Several heights and widths can lead to the same output; this says which it was.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
+    """
+    s = Geometry.of("conv2d_input_grad", input_shape, w.shape, stride, padding, dilation, groups)
+    _check_gradient("conv2d_input_grad", g, s)
+    x = empty_channels_last(s.input_shape, np.result_type(g, w))
+    if s.empty:
+        x[...] = 0
+    elif s.groups == s.c > 1:
+        depthwise.input_grad(g, w, s, x)
+    else:
+        input_grad(g, w, s, x)
+    return x
+
+
+def conv2d_weight_grad(
+    g: Array,
+    x: Array,
+    weight_shape: tuple[int, ...],
+    stride: Pair,
+    padding: tuple[Pair, Pair],
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    """Return the gradient of `conv2d` by its weight: (N, O, OH, OW), (N, C, H, W) -> (O, C / groups, kh, kw).
+
+    Each share of the batch adds up its own gradient, in order, and then the shares are added in order.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
+    """
+    s = Geometry.of("conv2d_weight_grad", x.shape, weight_shape, stride, padding, dilation, groups)
+    _check_gradient("conv2d_weight_grad", g, s)
+    dtype = np.result_type(g, x)
+    if s.empty:
+        return np.zeros(weight_shape, dtype)
+    if s.groups == s.c > 1:
+        return depthwise.weight_grad(g, x, s, dtype)
+    shape = (s.groups, s.patch_size, s.o // s.groups)
+    blocks = s.blocks(s.patch_size * s.groups * dtype.itemsize)
+    weight_bytes = s.o * s.patch_size * dtype.itemsize
+    shares = _shares(blocks, max(2, min(_MOST_SHARES, _SHARE_BYTES // weight_bytes)))
+    sums = empty((len(shares), *shape), dtype)
+
+    def compute(share: int) -> None:
+        total = sums[share]
+        for number, block in enumerate(shares[share]):
+            rows = channels_last_block(g, block, "gradient").reshape(-1, s.groups, s.o // s.groups)
+            matrix = patches(x, s, block).transpose(0, 2, 1)
+            if number == 0:
+                np.matmul(matrix, rows.transpose(1, 0, 2), out=total)
+            else:
+                term = scratch("term", shape, dtype)
+                np.matmul(matrix, rows.transpose(1, 0, 2), out=term)
+                np.add(total, term, out=total)
+
+    parallel_products(compute, list(range(len(shares))))
+    total = sums.sum(axis=0, dtype=dtype).reshape(s.groups, s.kh, s.kw, s.c // s.groups, -1)
+    return np.ascontiguousarray(total.transpose(0, 4, 3, 1, 2)).reshape(weight_shape)
+
+
+def bias_grad(g: Array) -> Array:
+    """Return the gradient of `conv2d` by its bias, the sum over images and positions: (N, O, OH, OW) -> (O,)."""
+    rows = channels_last(g)
+    if not rows.flags.c_contiguous or g.dtype.kind != "f" or g.size == 0:
+        return g.sum(axis=(0, 2, 3), dtype=g.dtype)
+    n, height, width, channels = rows.shape
+    lines = rows.reshape(-1, width * channels)
+    step = max(1, (1 << 17) // (width * channels))
+    starts = list(range(0, len(lines), step))
+    sums = empty((len(starts), width * channels), g.dtype)
+    ones = np.ones((1, step), g.dtype)
+
+    def compute(number: int) -> None:
+        part = lines[starts[number] : starts[number] + step]
+        np.matmul(ones[:, : len(part)], part, out=sums[number : number + 1])
+
+    parallel_products(compute, list(range(len(starts))))
+    return sums.sum(axis=0).reshape(width, channels).sum(axis=0)
+
+
+def _patch_order(matrix: Array, s: Geometry) -> Array:
+    """(groups, o, c, kh, kw) -> (groups, o, kh, kw, c)"""
+    return matrix.transpose(0, 1, 3, 4, 2)
+
+
+def _shares(blocks: list[Block], most: int) -> list[list[Block]]:
+    count = min(most, len(blocks))
+    ends = [len(blocks) * i // count for i in range(count + 1)]
+    return [blocks[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+
+
+def _check_gradient(name: str, g: Array, s: Geometry) -> None:
+    if g.shape != s.output_shape:
+        raise ValueError(f"{name}: gradient expects the output's shape {s.output_shape} but got {g.shape}")

@@ -1,0 +1,124 @@
+"""The gradient of a convolution by its input, which is the transposed convolution.
+
+Two ways. With stride 1 the gradient's rows are padded to the pitch of the padded input, with kw - 1 zeros between
+them. Then kw neighbours in a row are neighbours in memory, and a flat view of the buffer, cut into pieces of
+kw · o numbers from offset r · o, is a legal matrix whose rows are the patches of the positions r, r + kw, r + 2 kw ...
+So kw products, without any patch matrix, have already summed over kw and o; kh shifted additions remain.
+
+In general each output position spreads its patch: one product gives the patches of all positions, and
+kh · kw strided additions bring them home.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.kernels.blas import parallel_products
+from tinygrad_cnn.kernels.buffers import scratch
+from tinygrad_cnn.kernels.geometry import Block, Geometry
+from tinygrad_cnn.kernels.patches import channels_last, channels_last_block
+
+__all__ = ["input_grad"]
+
+Array = NDArray[Any]
+
+
+def input_grad(g: Array, w: Array, s: Geometry, out: Array) -> None:
+    """Write the gradient of shape (N, C, H, W) into `out`, whose memory is channels last."""
+    if s.stride == (1, 1) and s.dilation == (1, 1) and s.groups == 1:
+        _by_rows(g, w, s, channels_last(out))
+    else:
+        _by_patches(g, w, s, channels_last(out))
+
+
+def _by_rows(g: Array, w: Array, s: Geometry, out: Array) -> None:
+    pitch = s.ow + s.kw - 1
+    (top, _), (left, _) = s.padding
+    # (kw · o, kh · c), the taps of a row in reverse: position q sees g[q - kw + 1] ... g[q]
+    matrix = np.ascontiguousarray(w[:, :, :, ::-1].transpose(3, 0, 2, 1), out.dtype).reshape(s.kw * s.o, s.kh * s.c)
+
+    def compute(block: Block) -> None:
+        first, last = block.rows.start, block.rows.stop  # rows of x
+        low, high = max(first + top - s.kh + 1, 0), min(last + top, s.oh)  # rows of g that reach them
+        part = out[block.images, first:last]
+        if low >= high:
+            part[...] = 0
+            return
+        rows = _with_pitch(channels_last(g[block.images, :, low:high]), s.kw, out.dtype)
+        n, height = part.shape[0], high - low
+        positions = n * height * pitch
+        sums = scratch("sums", (positions, s.kh * s.c), out.dtype)
+        for r in range(min(s.kw, positions)):
+            count = -(-(positions - r) // s.kw)
+            start = r * s.o
+            view = rows[start : start + count * s.kw * s.o].reshape(count, s.kw * s.o)
+            np.matmul(view, matrix, out=sums[r :: s.kw])
+        terms = sums.reshape(n, height, pitch, s.kh, s.c)[:, :, left : left + s.w]
+        # x row h gets tap i of the gradient's row h + top - i
+        shifts = [(i, low + i - top - first) for i in range(s.kh)]
+        _add_rows(part, [(terms[:, :, :, i], shift) for i, shift in shifts])
+
+    blocks = s.input_blocks(s.kh * s.c * out.dtype.itemsize + s.o * out.dtype.itemsize)
+    parallel_products(compute, blocks)
+
+
+def _with_pitch(g: Array, kw: int, dtype: Any) -> Array:
+    """Return (n, rows, ow, o) flat, with kw - 1 zero positions before each row and after the last."""
+    n, rows, ow, o = g.shape
+    pitch = ow + kw - 1
+    body = n * rows * pitch * o
+    # up to kw - 1 positions are read beyond the end, and a last piece may be incomplete
+    flat = scratch("rows", (body + 2 * kw * o,), dtype)
+    frame = flat[:body].reshape(n, rows, pitch, o)
+    frame[:, :, : kw - 1] = 0
+    np.copyto(frame[:, :, kw - 1 :], g)
+    flat[body:] = 0
+    return flat
+
+
+def _add_rows(out: Array, terms: list[tuple[Array, int]]) -> None:
+    """Set ``out[:, shift + r]`` to the sum of ``term[:, r]`` over the terms; rows outside `out` are dropped."""
+    height = out.shape[1]
+    ranges = []
+    for term, shift in terms:
+        low, high = max(shift, 0), min(shift + term.shape[1], height)
+        if low < high:
+            ranges.append((low, high, term[:, low - shift : high - shift]))
+    # The rows that the first two terms share are written by one addition, the others are filled first.
+    ranges.sort(key=lambda item: item[0] - item[1])
+    low, high, first = ranges[0]
+    out[:, :low] = 0
+    out[:, high:] = 0
+    np.copyto(out[:, low:high], first)
+    for low, high, term in ranges[1:]:
+        np.add(out[:, low:high], term, out=out[:, low:high])
+
+
+def _by_patches(g: Array, w: Array, s: Geometry, out: Array) -> None:
+    depth = s.c // s.groups
+    (top, _), (left, _) = s.padding
+    (sh, sw), (dh, dw) = s.stride, s.dilation
+    height, width = s.padded_size
+    matrix = w.reshape(s.groups, -1, depth, s.kh, s.kw).transpose(0, 1, 3, 4, 2)
+    matrix = np.ascontiguousarray(matrix, out.dtype).reshape(s.groups, -1, s.patch_size)
+
+    def compute(block: Block) -> None:
+        rows = channels_last_block(g, block, "gradient").reshape(-1, s.groups, s.o // s.groups)
+        spread = scratch("patches", (s.groups, len(rows), s.patch_size), out.dtype)
+        np.matmul(rows.transpose(1, 0, 2), matrix, out=spread)
+        part = out[block.images]
+        n = len(part)
+        taps = spread.reshape(s.groups, n, s.oh, s.ow, s.kh, s.kw, depth).transpose(1, 2, 3, 4, 5, 0, 6)
+        total = scratch("padded", (n, height, width, s.groups, depth), out.dtype)
+        total[...] = 0
+        for i in range(s.kh):
+            for j in range(s.kw):
+                y, x = i * dh, j * dw
+                place = total[:, y : y + sh * s.oh : sh, x : x + sw * s.ow : sw]
+                np.add(place, taps[:, :, :, i, j], out=place)
+        np.copyto(part, total.reshape(n, height, width, s.c)[:, top : top + s.h, left : left + s.w])
+
+    parallel_products(compute, s.blocks(s.patch_size * s.groups * out.dtype.itemsize, whole_images=True))

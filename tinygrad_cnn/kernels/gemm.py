@@ -1,0 +1,69 @@
+"""Matrix products in slices, each slice with one BLAS thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.kernels import buffers
+from tinygrad_cnn.kernels.blas import parallel_products, single_threaded
+
+__all__ = ["matmul"]
+
+Array = NDArray[Any]
+
+# OpenBLAS itself uses one thread up to this many multiplications: nothing to hold, nothing to gain.
+_SMALL = 1 << 18
+# A slice should take some 100 µs, and no more slices than this are ever needed to keep all cores busy.
+_SLICE = 1 << 22
+_MOST_SLICES = 64
+# Slices begin at multiples of this many rows or columns, which suits the register tiles of every BLAS.
+_GRAIN = 16
+
+
+def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
+    """Return the matrix product of `a` and `b`, as `numpy.matmul` does, using all threads.
+
+    A large product of two matrices is cut along the longer side of the result into slices that depend on the shapes
+    only; BLAS computes each with one thread. So the bits do not depend on the number of threads.
+
+    Parameters
+    ----------
+    a : (..., M, K) array, or (K,)
+    b : (..., K, N) array, or (K,)
+    out : (..., M, N) array, optional
+        Where to put the result; must not overlap with `a` and `b`.
+    """
+    if a.ndim == 2 and b.ndim == 2:
+        m, k = a.shape
+        n = b.shape[1]
+        if m * n * k <= _SMALL:
+            return np.matmul(a, b, out=out)
+        if b.shape[0] == k and a.dtype == b.dtype and a.dtype.kind == "f":
+            return _sliced(a, b, out)
+    elif a.size <= 64 and b.size <= 64:
+        return np.matmul(a, b, out=out)
+    with single_threaded:
+        return np.matmul(a, b, out=out)
+
+
+def _sliced(a: Array, b: Array, out: Array | None) -> Array:
+    m, n = a.shape[0], b.shape[1]
+    if out is None:
+        out = buffers.empty((m, n), a.dtype)
+    by_rows = m >= n
+    longer = max(m, n)
+    count = min(_MOST_SLICES, m * n * a.shape[1] // _SLICE)
+    step = max(_GRAIN, -(-longer // max(count, 1) // _GRAIN) * _GRAIN)
+
+    def multiply(start: int) -> None:
+        part = slice(start, start + step)
+        if by_rows:
+            np.matmul(a[part], b, out=out[part])
+        else:
+            np.matmul(a, b[:, part], out=out[:, part])
+
+    parallel_products(multiply, list(range(0, longer, step)))
+    return out

@@ -1,0 +1,40 @@
+"""The output sizes of sliding windows."""
+
+from __future__ import annotations
+
+__all__ = ["output_size"]
+
+
+def output_size(
+    size: int,
+    kernel: int,
+    stride: int,
+    padding: tuple[int, int],
+    dilation: int = 1,
+    ceil_mode: bool = False,
+) -> int:
+    """Return how many windows fit along one dimension. The result is at most 0 if not even one does.
+
+    ``floor((size + before + after - dilation * (kernel - 1) - 1) / stride) + 1``; with `ceil_mode` the quotient is
+    rounded up, but a window that would start in the padding after the input is dropped, as in PyTorch.
+
+    Parameters
+    ----------
+    size : int
+        Of the input, without padding.
+    kernel, stride, dilation : int
+    padding : (int, int)
+        Before and after the input.
+    ceil_mode : bool, default False
+
+    Examples
+    --------
+    >>> output_size(28, 5, 1, (2, 2)), output_size(7, 2, 2, (0, 0)), output_size(7, 2, 2, (0, 0), ceil_mode=True)
+    (28, 3, 4)
+    """
+    before, after = padding
+    span = size + before + after - dilation * (kernel - 1) - 1
+    if not ceil_mode:
+        return span // stride + 1
+    count = -(-span // stride) + 1
+    return count - 1 if (count - 1) * stride >= size + before else count
