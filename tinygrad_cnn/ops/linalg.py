@@ -1,0 +1,120 @@
+"""Products: matrix multiplication and the affine map of a fully connected layer."""
+
+from __future__ import annotations
+
+import math
+
+from tinygrad_cnn.autograd import primitive
+from tinygrad_cnn.errors import check_tensor
+from tinygrad_cnn.kernels import gemm
+from tinygrad_cnn.ops.dtypes import common
+from tinygrad_cnn.ops.reduction import sum
+from tinygrad_cnn.ops.shape import reshape, squeeze, unsqueeze
+from tinygrad_cnn.types import Array
+
+
+@primitive
+def _matmul(input: Array, other: Array) -> Array:
+    return gemm.matmul(*common((input, other)))
+
+
+@_matmul.vjp("input")
+def _(g, other):
+    return _matmul(g, other.mT)
+
+
+@_matmul.vjp("other")
+def _(g, input):
+    return _matmul(input.mT, g)
+
+
+def matmul(input: Array, other: Array) -> Array:
+    """The matrix product over the last two dimensions; earlier ones are batches and broadcast.
+
+    ``(..., n, k) @ (..., k, m) -> (..., n, m)``; a 1-d operand is a row on the left, a column on the right, and
+    the dimension that this adds is dropped again.
+
+    Raises
+    ------
+    TypeError
+        If an operand is not an array or tensor.
+    ValueError
+        If an operand is 0-d, or if the shapes do not fit.
+    """
+    for name, x in (("input", input), ("other", other)):
+        check_tensor("matmul", name, x)
+        if x.ndim == 0:
+            raise ValueError(f"matmul: {name} expects at least 1 dimension but got a 0-d tensor")
+    a = unsqueeze(input, 0) if input.ndim == 1 else input
+    b = unsqueeze(other, 1) if other.ndim == 1 else other
+    if a.shape[-1] != b.shape[-2] or not _broadcast(a.shape[:-2], b.shape[:-2]):
+        raise ValueError(f"matmul: shapes do not fit: input {tuple(input.shape)}, other {tuple(other.shape)}")
+    product = _matmul(a, b)
+    if other.ndim == 1:
+        product = squeeze(product, -1)
+    return squeeze(product, -1 if other.ndim == 1 else -2) if input.ndim == 1 else product
+
+
+def _broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    return all(n == m or 1 in (n, m) for n, m in zip(reversed(a), reversed(b), strict=False))
+
+
+@primitive
+def _linear(input: Array, weight: Array, bias: Array) -> Array:
+    y = gemm.matmul(input, weight.T)
+    if bias is not None:
+        y += bias
+    return y
+
+
+@_linear.vjp("input")
+def _(g, weight):
+    return _matmul(g, weight)
+
+
+@_linear.vjp("weight")
+def _(g, input):
+    return _matmul(g.mT, input)
+
+
+@_linear.vjp("bias")
+def _(g):
+    return sum(g, 0)
+
+
+def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
+    """The affine map ``y = x @ weight.T + bias``: ``(*, in) -> (*, out)``.
+
+    Parameters
+    ----------
+    input : tensor (*, in)
+    weight : tensor (out, in), or (in,) for a single output without its dimension
+    bias : tensor (out,) or (), optional
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+    """
+    for name, x in (("input", input), ("weight", weight)):
+        check_tensor("linear", name, x)
+    fits = weight.ndim in (1, 2) and input.ndim >= 1 and input.shape[-1] == weight.shape[-1]
+    if not fits:
+        raise ValueError(
+            f"linear: weight expects (out, in) with in = {input.shape[-1] if input.ndim else 'input.shape[-1]'} "
+            f"but has shape {tuple(weight.shape)} (input {tuple(input.shape)})"
+        )
+    if bias is not None:
+        check_tensor("linear", "bias", bias)
+    if bias is not None and tuple(bias.shape) not in (tuple(weight.shape[:-1]), (1,), ()):
+        raise ValueError(f"linear: bias expects shape {tuple(weight.shape[:-1])} but has {tuple(bias.shape)}")
+    if weight.ndim == 1:
+        y = matmul(input, weight)
+        return y if bias is None else y + bias
+    dtypes = {x.dtype for x in (input, weight, bias) if x is not None}
+    if len(dtypes) > 1:
+        raise TypeError(f"linear: expected one dtype but got {sorted(map(str, dtypes))}")
+    if input.ndim == 2:
+        return _linear(input, weight, bias)
+    rows = reshape(input, (math.prod(input.shape[:-1]), input.shape[-1]))
+    return reshape(_linear(rows, weight, bias), (*input.shape[:-1], weight.shape[0]))
