@@ -1,0 +1,48 @@
+"""Neural networks: modules, layers, losses, initialisation, and the functions behind them (`functional`)."""
+
+from tinygrad_cnn.nn import functional, init
+from tinygrad_cnn.nn.activation import LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from tinygrad_cnn.nn.batchnorm import BatchNorm1d, BatchNorm2d
+from tinygrad_cnn.nn.containers import ModuleDict, ModuleList, Sequential
+from tinygrad_cnn.nn.conv import Conv2d, ConvTranspose2d, LazyConv2d
+from tinygrad_cnn.nn.dropout import Dropout, Dropout2d
+from tinygrad_cnn.nn.flatten import Flatten
+from tinygrad_cnn.nn.linear import Identity, LazyLinear, Linear
+from tinygrad_cnn.nn.loss import CrossEntropyLoss, MSELoss, NLLLoss
+from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.nn.parameter import Parameter, UninitializedParameter
+from tinygrad_cnn.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+
+__all__ = [
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Conv2d",
+    "ConvTranspose2d",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Dropout2d",
+    "Flatten",
+    "Identity",
+    "LazyConv2d",
+    "LazyLinear",
+    "LeakyReLU",
+    "Linear",
+    "LogSoftmax",
+    "MSELoss",
+    "MaxPool2d",
+    "Module",
+    "ModuleDict",
+    "ModuleList",
+    "NLLLoss",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "UninitializedParameter",
+    "functional",
+    "init",
+]
