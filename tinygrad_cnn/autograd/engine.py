@@ -221,21 +221,25 @@ class _Pass:
                 f"backward: the graph was freed by an earlier backward pass through {node.name}; "
                 f"pass retain_graph=True to that one, to go through it again"
             )
-        values = []
-        for value, version in zip(saved, node.versions, strict=False):
+        values: list[Any] = []
+        for value in saved:
             if isinstance(value, Variable):
-                if value._version[0] != version:
-                    raise _modified(node)
-                values.append(value if self.create_graph else value.data)
-            else:
-                values.append(value if self.create_graph else _plain(value))
-        values += saved[len(values) :]
+                value = self.unmodified(node, value)
+            elif type(value) is tuple:  # the inputs of a variadic primitive, or a parameter
+                value = tuple(self.unmodified(node, x) if isinstance(x, Variable) else x for x in value)
+            values.append(value)
         if node.output is not None:
-            array, cell, version = node.output
-            if cell[0] != version:
+            array, version = node.output
+            if version[0] > node.sequence:
                 raise _modified(node)
             values.append(self.tie(node, array) if self.create_graph else array)
         return values + node.plan.constants if node.plan.constants else values
+
+    def unmodified(self, node: Node, variable: Variable) -> Any:
+        """A tensor that the node kept, or its array, if nobody has written to it since."""
+        if variable._version[0] > node.sequence:
+            raise _modified(node)
+        return variable if self.create_graph else variable.data
 
     def tie(self, node: Node, array: Any) -> Any:
         """The output of a node again, as a tensor that the node made."""
@@ -297,13 +301,6 @@ def _metadata(target: Target) -> tuple[Any, Any]:
     if isinstance(target, Node):
         return target.shape, target.dtype
     return target.data.shape, target.data.dtype
-
-
-def _plain(value: Any) -> Any:
-    """Arrays for the tensors in a variadic argument."""
-    if type(value) is tuple:
-        return tuple(x.data if isinstance(x, Variable) else x for x in value)
-    return value
 
 
 def _modified(node: Node) -> RuntimeError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,8 @@ class Variable:
         The values.
     """
 
-    # `_version` is a cell of one number, shared by all variables that look at the same storage.
+    # `_version` is a cell of one number, shared by all variables that look at the same storage: when it was last
+    # written to, in the time that the sequence numbers of nodes tell.
     # `_hooks` belong to a leaf; those of an interior tensor live on its node.
     __slots__ = ("data", "_requires_grad", "_grad", "_node", "_version", "_hooks", "__weakref__")
 
@@ -52,7 +53,7 @@ class Variable:
 
     def bump_version(self) -> None:
         """Note that the storage was written to, so that a graph that saved it refuses to use it."""
-        self._version[0] += 1
+        self._version[0] = next(_sequence)
 
 
 class Node:
@@ -74,7 +75,6 @@ class Node:
         "plan",
         "edges",
         "saved",
-        "versions",
         "output",
         "shape",
         "dtype",
@@ -85,9 +85,8 @@ class Node:
         "__weakref__",
     )
 
-    saved: list[Any] | None  # None once the graph was freed
-    versions: list[int]
-    output: tuple[Any, list[int], int] | None  # the array, its version cell, and the version it had
+    saved: Sequence[Any] | None  # None once the graph was freed
+    output: tuple[Any, list[int]] | None  # the array, and the version of its storage
     shape: Any  # of the output; a tuple of them for several outputs
     dtype: Any
     hooks: dict[int, Callable[..., Any]] | None
@@ -101,6 +100,8 @@ class Node:
         self.dtype = dtype
         # Inputs exist before outputs: newest first is an order in which every gradient is complete.
         self.sequence = next(_sequence)
+        self.saved = _NOTHING
+        self.output = None
         self.hooks = None
         self.retained = None
 
@@ -131,10 +132,9 @@ class Select(Node):
         super().__init__(parent.plan, [parent], parent.shape[index], parent.dtype[index])
         self.parent = parent
         self.index = index
-        self.saved = []
-        self.versions = []
-        self.output = None
+
 
 
 Target = Node | Variable
+_NOTHING: tuple[Any, ...] = ()
 _sequence = itertools.count()

@@ -38,12 +38,15 @@ class Plan:
 
     Attributes
     ----------
-    slots : list of int
-        The input that each edge of the node belongs to, in the order in which the VJPs return gradients.
+    order : list of int, or None
+        The inputs that gradients go to, in the order in which the VJPs return these, counted among the inputs that
+        require one; None where that is their own order.
     arguments, shapes : list of int
         Which arguments are kept, and of which just the shape.
     residuals : list of str
         Which residuals are kept.
+    keeps : bool
+        Whether any of these is.
     output : bool
         Whether the output is kept.
     constants : list
@@ -53,7 +56,7 @@ class Plan:
         constants), and which of the gradients that it returns are wanted (None: it returns a single one).
     """
 
-    __slots__ = ("name", "slots", "arguments", "shapes", "residuals", "output", "constants", "calls")
+    __slots__ = ("name", "order", "arguments", "shapes", "residuals", "keeps", "output", "constants", "calls")
 
     def __init__(
         self,
@@ -71,10 +74,11 @@ class Plan:
         self.arguments = [names.index(ask) for ask in arguments]
         self.shapes = [names.index(_of_shape(ask)) for ask in shapes]
         self.residuals = residuals
+        self.keeps = bool(arguments or shapes or residuals)
         self.output = "output" in asked
         kept = [*arguments, *shapes, *residuals, *(["output"] if self.output else [])]
 
-        self.slots: list[int] = []
+        slots: list[int] = []
         self.constants: list[Any] = []
         self.calls: list[tuple[Callable[..., Any], list[int], list[int] | None]] = []
         for rule in rules:
@@ -85,7 +89,9 @@ class Plan:
             single = flags is None and len(rule.names) == 1
             returns = None if single else [i for i, is_wanted in enumerate(wanted) if is_wanted]
             self.calls.append((rule.function, picks, returns))
-            self.slots += [slot for served in rule.names for slot in needed.get(served, ())]
+            slots += [slot for served in rule.names for slot in needed.get(served, ())]
+        required = sorted(slot for positions in needed.values() for slot in positions)
+        self.order = None if slots == required else [required.index(slot) for slot in slots]
 
 
 def _of_shape(ask: str) -> str:

@@ -10,13 +10,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tinygrad_cnn.autograd.graph import Node, Select, Variable
+from tinygrad_cnn.autograd.graph import Node, Select, Target, Variable
 from tinygrad_cnn.autograd.mode import mode
 from tinygrad_cnn.autograd.plan import Plan, Rule
 
 __all__ = ["Primitive", "Residuals", "primitive"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+_NO_RESIDUALS: dict[str, Any] = {}
 
 
 class Residuals:
@@ -106,9 +109,13 @@ class Primitive:
         """The value, recorded if a tensor among the arguments requires a gradient."""
         if kwargs or len(args) != self._arity:
             args = self._bind(args, kwargs)
+            if self.variadic:
+                return self._call_variadic(args)
+        # Every operation of every model comes through here: one pass over the arguments, and few calls.
         arrays = []
+        edges: list[Target] = []
         source: Variable | None = None
-        pattern: Any = 0  # a bit for each argument that requires a gradient
+        pattern = 0  # a bit for each argument that requires a gradient
         bit = 1
         for argument in args:
             if isinstance(argument, Variable):
@@ -116,29 +123,125 @@ class Primitive:
                 arrays.append(argument.data)
                 if argument._requires_grad:
                     pattern |= bit
+                    edges.append(argument._node or argument)
             else:
                 arrays.append(argument)
             bit += bit
-        if source is None and type(args[0]) is not np.ndarray:
-            self._check_arrays(args)
-        if self.variadic:
-            source, pattern = self._open_variadic(args[0], arrays, source, pattern)
-            output = self.forward(*arrays[0], **dict(zip(self.names[1:], arrays[1:], strict=True)))
-        else:
-            output = self.forward(*arrays)
-        residuals = None
+        if source is None:
+            if type(args[0]) is not np.ndarray:
+                self._check_arrays(args)
+            return _value(self.forward(*arrays))
+        output = self.forward(*arrays)
+        if type(output) is Residuals or type(output) is tuple:
+            return self._finish(args, arrays, args, source, edges, pattern, output)
+        result = source._wrap(output)
+        data = result.data
+        if data.base is not None or data is arrays[0] or data is arrays[-1]:
+            _share_version(result, args)
+        if pattern and mode.recording:
+            plan = self._plans.get(pattern) or self._make_plan(pattern)
+            self._tie(result, plan, edges, args, arrays, _NO_RESIDUALS)
+        return result
+
+    def _call_variadic(self, args: tuple[Any, ...]) -> Any:
+        """As `__call__`, with several inputs in the first argument; the pattern is a flag for each of them."""
+        inputs = args[0]
+        arrays = [x.data if isinstance(x, Variable) else x for x in args]
+        arrays[0] = tuple(x.data if isinstance(x, Variable) else x for x in inputs)
+        flags = tuple(isinstance(x, Variable) and x._requires_grad for x in inputs)
+        if mode.recording and any(isinstance(x, Variable) and x._requires_grad for x in args[1:]):
+            raise NotImplementedError(f"{self.name}: just the inputs may require gradients, not {self.names[1:]}")
+        source = next((x for x in (*inputs, *args[1:]) if isinstance(x, Variable)), None)
+        if source is None:
+            self._check_arrays((*inputs, *args[1:]))
+        output = self.forward(*arrays[0], **dict(zip(self.names[1:], arrays[1:], strict=True)))
+        if source is None:
+            return _value(output)
+        edges = [x._node or x for x, flag in zip(inputs, flags, strict=True) if flag]
+        return self._finish(args, arrays, inputs, source, edges, flags if edges else None, output)
+
+    def _finish(
+        self,
+        args: tuple[Any, ...],
+        arrays: list[Any],
+        inputs: tuple[Any, ...],
+        source: Variable,
+        edges: list[Target],
+        pattern: Any,
+        output: Any,
+    ) -> Any:
+        """The end of `__call__` for every kind of output: an array, a tuple of arrays, either with residuals."""
+        residuals = _NO_RESIDUALS
         if type(output) is Residuals:
             residuals, output = output.values, output.output
-        if source is None:
-            return output
-        inputs = args[0] if self.variadic else args
-        if type(output) is tuple:
-            result: Any = tuple(_wrap(x, inputs, source) for x in output)
-        else:
-            result = _wrap(output, inputs, source)
+        outputs = output if type(output) is tuple else (output,)
+        results = tuple(source._wrap(x) for x in outputs)
+        for result in results:
+            _share_version(result, inputs)
         if pattern and mode.recording:
-            self._record(args, arrays, inputs, result, pattern, residuals)
-        return result
+            plan = self._plans.get(pattern) or self._make_plan(pattern)
+            if type(output) is tuple:
+                self._tie_several(results, plan, edges, args, arrays, residuals)
+            else:
+                self._tie(results[0], plan, edges, args, arrays, residuals)
+        return results if type(output) is tuple else results[0]
+
+    def _tie(
+        self,
+        result: Variable,
+        plan: Plan,
+        edges: list[Target],
+        args: tuple[Any, ...],
+        arrays: list[Any],
+        residuals: dict[str, Any],
+    ) -> None:
+        """Make the node of a call, and let what came out know that the node made it."""
+        data = result.data
+        dtype = data.dtype
+        if plan.order is not None:
+            edges = [edges[i] for i in plan.order]
+        if edges and dtype.kind == "f":
+            result._node = node = Node(plan, edges, data.shape, dtype)
+            result._requires_grad = True
+            if plan.output:
+                node.output = data, result._version
+            if plan.keeps:
+                node.saved = self._kept(plan, args, arrays, residuals)
+
+    def _tie_several(
+        self,
+        results: tuple[Variable, ...],
+        plan: Plan,
+        edges: list[Target],
+        args: tuple[Any, ...],
+        arrays: list[Any],
+        residuals: dict[str, Any],
+    ) -> None:
+        """As `_tie`, for several outputs: each floating one hangs on a node that selects it."""
+        edges = edges if plan.order is None else [edges[i] for i in plan.order]
+        if not edges:
+            return
+        node = Node(plan, edges, tuple(x.data.shape for x in results), tuple(x.data.dtype for x in results))
+        node.saved = self._kept(plan, args, arrays, residuals)
+        if plan.output:
+            node.output = tuple(x.data for x in results), [0]
+        for index, result in enumerate(results):
+            if result.data.dtype.kind == "f":
+                result._node = Select(node, index)
+                result._requires_grad = True
+
+    def _kept(
+        self, plan: Plan, args: tuple[Any, ...], arrays: list[Any], residuals: dict[str, Any]
+    ) -> list[Any]:
+        """What the VJPs asked for, but for the output."""
+        kept = []
+        for position in plan.arguments:
+            kept.append(args[position])
+        for position in plan.shapes:
+            kept.append(_shape(arrays[position]))
+        for name in plan.residuals:
+            kept.append(self._residual(residuals, name))
+        return kept
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """Arguments in the order of the signature, defaults filled in; variadic ones as one tuple in front."""
@@ -161,60 +264,8 @@ class Primitive:
 
     def _check_arrays(self, args: tuple[Any, ...]) -> None:
         """Without a tensor there must be an array, somewhere."""
-        candidates = (*args[0], *args) if self.variadic else args
-        if not any(isinstance(x, (np.ndarray, np.generic, Variable)) for x in candidates):
-            raise TypeError(f"{self.name}: expected a tensor or an array but got {args[0]!r}")
-
-    def _open_variadic(
-        self, inputs: tuple[Any, ...], arrays: list[Any], source: Variable | None, pattern: int
-    ) -> tuple[Variable | None, tuple[bool, ...] | None]:
-        """Unwrap the variadic inputs; the pattern becomes a flag for each of them."""
-        if pattern and mode.recording:
-            raise NotImplementedError(f"{self.name}: just the inputs may require gradients, not {self.names[1:]}")
-        arrays[0] = tuple(x.data if isinstance(x, Variable) else x for x in inputs)
-        flags = tuple(isinstance(x, Variable) and x._requires_grad for x in inputs)
-        found = next((x for x in inputs if isinstance(x, Variable)), source)
-        return found, flags if any(flags) else None
-
-    def _record(
-        self,
-        args: tuple[Any, ...],
-        arrays: list[Any],
-        inputs: tuple[Any, ...],
-        result: Any,
-        pattern: Any,
-        residuals: dict[str, Any] | None,
-    ) -> None:
-        """Make the node of this call, and tie the result to it."""
-        plan = self._plans.get(pattern)
-        if plan is None:
-            plan = self._plans[pattern] = self._make_plan(pattern)
-        edges = [inputs[slot]._node or inputs[slot] for slot in plan.slots]
-        if not edges:
-            return
-        if type(result) is tuple:
-            node = Node(plan, edges, tuple(x.data.shape for x in result), tuple(x.data.dtype for x in result))
-            node.output = (tuple(x.data for x in result), [0], 0) if plan.output else None
-        else:
-            data = result.data
-            node = Node(plan, edges, data.shape, data.dtype)
-            if node.dtype.kind != "f":
-                return
-            node.output = (data, result._version, result._version[0]) if plan.output else None
-
-        saved: list[Any] = []
-        versions: list[int] = []
-        for position in plan.arguments:
-            argument = args[position]
-            saved.append(argument)
-            versions.append(argument._version[0] if isinstance(argument, Variable) else 0)
-        if plan.shapes:
-            saved += [_shape(arrays[position]) for position in plan.shapes]
-        if plan.residuals:
-            saved += [self._residual(residuals or {}, name) for name in plan.residuals]
-        node.saved = saved
-        node.versions = versions
-        _tie(result, node)
+        if not any(isinstance(x, (np.ndarray, np.generic)) for x in args):
+            raise TypeError(f"{self.name}: expected a tensor or an array but got {args[0] if args else 'nothing'!r}")
 
     def _residual(self, residuals: dict[str, Any], name: str) -> Any:
         if name not in residuals:
@@ -238,7 +289,9 @@ class Primitive:
                     f"there; detach it if it is meant to be constant"
                 )
         rules = [rule for rule in self.rules if not needed.keys().isdisjoint(rule.names)]
-        return Plan(self.name, self.names, rules, needed, pattern if self.variadic else None)
+        plan = Plan(self.name, self.names, rules, needed, pattern if self.variadic else None)
+        self._plans[pattern] = plan
+        return plan
 
 
 def primitive(forward: Callable[..., Any] | None = None, *, constants: Sequence[str] = ()) -> Any:
@@ -281,26 +334,12 @@ def _shape(array: Any) -> Any:
     return tuple(map(np.shape, array)) if type(array) is tuple else np.shape(array)
 
 
-def _wrap(output: Any, inputs: tuple[Any, ...], source: Variable) -> Any:
-    """The output as a tensor; one that looks at an input's storage shares that input's version."""
-    result = source._wrap(output)
-    array = result.data
-    is_view = array.base is not None
+def _value(output: Any) -> Any:
+    return output.output if type(output) is Residuals else output
+
+
+def _share_version(result: Variable, inputs: tuple[Any, ...]) -> None:
+    """A result that looks at an input's storage shares that input's version."""
     for variable in inputs:
-        if isinstance(variable, Variable) and (
-            array is variable.data or (is_view and np.may_share_memory(array, variable.data))
-        ):
+        if isinstance(variable, Variable) and np.may_share_memory(result.data, variable.data):
             result._version = variable._version
-    return result
-
-
-def _tie(result: Any, node: Node) -> None:
-    """Let the outputs of a node know that it made them."""
-    if type(result) is not tuple:
-        result._node = node
-        result._requires_grad = True
-        return
-    for index, variable in enumerate(result):
-        if variable.data.dtype.kind == "f":
-            variable._node = Select(node, index)
-            variable._requires_grad = True

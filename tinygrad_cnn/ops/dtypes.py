@@ -45,7 +45,7 @@ def as_dtype(dtype: DTypeLike) -> np.dtype[Any]:
 
 def fractional(x: Any) -> Any:
     """`x` itself if it is floating, else in float32."""
-    if not isinstance(x, (np.ndarray, np.generic)):
+    if type(x) is not np.ndarray and not isinstance(x, (np.ndarray, np.generic)):
         raise TypeError(f"expected a tensor or an array but got {x!r} ({type(x).__name__})")
     return x if x.dtype.kind == "f" else x.astype(DEFAULT)
 
@@ -58,6 +58,8 @@ def promote(a: Any, b: Any, operation: str = "") -> tuple[Any, Any]:
     TypeError
         If an operand is neither an array nor a number.
     """
+    if type(b) is float and type(a) is np.ndarray and a.dtype.kind == "f":  # by far the most frequent
+        return a, b
     a_type = getattr(a, "dtype", None)
     b_type = getattr(b, "dtype", None)
     if a_type is b_type and a_type is not None:

@@ -16,7 +16,7 @@ from tinygrad_cnn.types import Array, Scalar
 
 def _broadcast(ufunc, operation, a, b):
     """A binary ufunc in the right dtype, with an error that names the operation."""
-    if getattr(a, "dtype", a) is not getattr(b, "dtype", b):
+    if type(a) is not type(b) or a.dtype is not b.dtype:
         a, b = promote(a, b, operation)
     try:
         return ufunc(a, b)
