@@ -9,7 +9,7 @@ tensor([2., 4., 6.])
 
 import numpy as _np
 
-from tinygrad_cnn import autograd, data, nn, optim, random, utils
+from tinygrad_cnn import autograd, data, func, nn, optim, random, utils
 from tinygrad_cnn.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
 from tinygrad_cnn.creation import (
     arange,
@@ -32,6 +32,7 @@ from tinygrad_cnn.creation import (
     zeros_like,
 )
 from tinygrad_cnn.devices import accelerator, backends, cuda, device
+from tinygrad_cnn.dot import graph
 from tinygrad_cnn.kernels.threads import get_num_threads, set_num_threads
 from tinygrad_cnn.ops.conv import conv2d, conv_transpose2d
 from tinygrad_cnn.ops.elementwise import (
@@ -81,7 +82,6 @@ from tinygrad_cnn.ops.shape import (
 )
 from tinygrad_cnn.random import manual_seed
 from tinygrad_cnn.serialization import load, save
-
 from tinygrad_cnn.summary import summary
 from tinygrad_cnn.tensor import Tensor, tensor
 from tinygrad_cnn.version import __version__
@@ -139,10 +139,12 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "func",
     "gather",
     "ge",
     "get_num_threads",
     "grad",
+    "graph",
     "gt",
     "half",
     "int",
