@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tinygrad_cnn.data import datasets, write_idx
-from tinygrad_cnn.data.download import _open, _SecureRedirects, download
+from tinygrad_cnn.data.download import _open, _secure_redirects, download
 from tinygrad_cnn.files import Checksum, DownloadError
 
 CONTENT = bytes(range(256)) * 300
@@ -224,7 +224,7 @@ def test_progress_goes_to_the_error_stream(server, tmp_path, monkeypatch, capsys
 def test_https_is_never_left():
     request = urllib.request.Request("https://host/file")
     with pytest.raises(urllib.error.URLError, match="redirected from https"):
-        _SecureRedirects().redirect_request(request, io.BytesIO(), 302, "Found", {}, "http://host/file")
+        _secure_redirects().redirect_request(request, io.BytesIO(), 302, "Found", {}, "http://host/file")
 
 
 @pytest.mark.parametrize("cls", [datasets.MNIST, datasets.FashionMNIST])

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.client
 import os
 import queue
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from tinygrad_cnn.files import Checksum, DownloadError, atomic_write
 
@@ -57,6 +54,10 @@ def download(
         If the folder can't be written to, or no mirror delivered the file; the message tells each one's
         fault.
     """
+    # Here, and not at the top: Python's network modules cost a fifth of what this library takes to import, and most
+    # programs never download anything.
+    from http.client import HTTPException
+
     target = Path(folder) / name
     _make_writable(Path(folder))
     faults = []
@@ -66,24 +67,11 @@ def download(
             with atomic_write(target) as stream:
                 _copy(url, stream, checksum.size, timeout)
                 _verify(stream, checksum)
-        except (OSError, EOFError, ValueError, zlib.error, http.client.HTTPException) as error:
+        except (OSError, EOFError, ValueError, zlib.error, HTTPException) as error:
             faults.append(f"{url}: {_explain(error)}")
-            if isinstance(error, urllib.error.HTTPError):
-                error.close()  # an answer, with a connection
         else:
             return target
     raise DownloadError(f"cannot download {name}: " + ("; ".join(faults) or "there is no mirror"))
-
-
-class _SecureRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirections, but never from https to something weaker."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        if req.type == "https" and not newurl.lower().startswith("https:"):
-            raise urllib.error.URLError(f"redirected from https to {newurl}")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _copy(url: str, stream: BinaryIO, size: int, timeout: float) -> None:
@@ -104,25 +92,22 @@ def _copy(url: str, stream: BinaryIO, size: int, timeout: float) -> None:
         raise EOFError(f"the connection was cut off after {received} of {expected} bytes")
 
 
-def _open(url: str, timeout: float) -> http.client.HTTPResponse:
+def _open(url: str, timeout: float) -> Any:
     """Ask for `url` and return the answer, or give up after `timeout` seconds.
 
     A thread does the asking, and is left behind if need be: looking up a name has no time-out at all, and
     each of the addresses that a name may have would have one of its own.
     """
-    opener = urllib.request.build_opener(_SecureRedirects())
-    request = urllib.request.Request(url, headers={"User-Agent": "tinygrad_cnn"})
-    answers: queue.SimpleQueue[http.client.HTTPResponse | Exception] = queue.SimpleQueue()
-
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     given_up = threading.Event()
 
     def ask() -> None:
         try:
-            response = opener.open(request, timeout=timeout)
+            response = _request(url, timeout)
             if given_up.is_set():
                 response.close()
             answers.put(response)
-        except (OSError, ValueError, http.client.HTTPException) as error:
+        except (OSError, ValueError) as error:
             answers.put(error)
 
     threading.Thread(target=ask, name=f"ask {url}", daemon=True).start()
@@ -134,6 +119,42 @@ def _open(url: str, timeout: float) -> http.client.HTTPResponse:
     if isinstance(answer, Exception):
         raise answer
     return answer
+
+
+def _request(url: str, timeout: float) -> Any:
+    """Ask for `url`, following redirections, but never from https to something weaker.
+
+    Raises
+    ------
+    OSError
+        If there is no answer, or it is not the file.
+    """
+    import urllib.error
+    import urllib.request
+    from http.client import HTTPException
+
+    opener = urllib.request.build_opener(_secure_redirects())
+    try:
+        return opener.open(urllib.request.Request(url, headers={"User-Agent": "tinygrad_cnn"}), timeout=timeout)
+    except urllib.error.HTTPError as error:
+        error.close()  # an answer, with a connection
+        raise OSError(f"the server answers {error.code} {error.reason}") from None
+    except HTTPException as error:
+        raise OSError(str(error) or type(error).__name__) from None
+
+
+def _secure_redirects() -> Any:
+    """A handler that follows redirections, but never from https to something weaker."""
+    import urllib.error
+    import urllib.request
+
+    class SecureRedirects(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+            if req.type == "https" and not newurl.lower().startswith("https:"):
+                raise urllib.error.URLError(f"redirected from https to {newurl}")
+            return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+    return SecureRedirects()
 
 
 def _verify(stream: BinaryIO, checksum: Checksum) -> None:
@@ -161,10 +182,9 @@ def _make_writable(folder: Path) -> None:
 
 
 def _explain(error: Exception) -> str:
-    if isinstance(error, urllib.error.HTTPError):
-        return f"the server answers {error.code} {error.reason}"
-    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, OSError):
-        error = error.reason
+    reason = getattr(error, "reason", None)  # of a URLError
+    if isinstance(reason, OSError):
+        error = reason
     if isinstance(error, TimeoutError):
         return "timed out"
     if isinstance(error, OSError) and error.strerror:

@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.data.download import download
 from tinygrad_cnn.data.idx import read_idx
 from tinygrad_cnn.data.image_dataset import ImageDataset, Transform, check_flag
 from tinygrad_cnn.data.search import find_file, find_files, search_folders
@@ -111,10 +112,6 @@ class MNIST(ImageDataset):
                 f"neither directly nor in {' or '.join(cls.subfolders)}; pass download=True "
                 "to get them from the network, or let TINYGRAD_CNN_DATA name their folder"
             )
-        # Here, and not at the top: the network modules of Python cost a fifth of what this library takes to import,
-        # and most programs never download anything.
-        from tinygrad_cnn.data.download import download
-
         target = (folders[0] if root is not None else folders[-1]) / cls.subfolders[-1]
         return [
             find_file(target, name) or download(f"{name}.gz", cls.mirrors, target, cls.checksums[name], cls.timeout)
