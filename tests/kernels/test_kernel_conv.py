@@ -35,15 +35,15 @@ def dot(a, b):
     return float(np.sum(a.astype(np.float64) * b))
 
 
-block_sizes = pytest.mark.parametrize("block_bytes", [geometry._BLOCK_BYTES, 512])
+block_sizes = pytest.mark.parametrize("block_bytes", [geometry.BLOCK_BYTES, 512])
 
 
 @contextlib.contextmanager
 def blocks_of(nbytes):
     """Cut work into blocks of another size, so that small images are cut into bands too."""
-    with mock.patch.object(geometry, "_BLOCK_BYTES", nbytes):
-        with mock.patch.object(geometry, "_FEWEST_POSITIONS", min(4, nbytes)):
-            yield
+    small = {"_FEWEST_POSITIONS": 4, "_ENOUGH_IMAGES": 100} if nbytes < geometry.BLOCK_BYTES else {}
+    with mock.patch.multiple(geometry, BLOCK_BYTES=nbytes, **small):
+        yield
 
 
 @block_sizes

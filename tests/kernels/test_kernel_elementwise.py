@@ -20,7 +20,7 @@ limits = pytest.mark.parametrize("large", [8, 1 << 18])
 
 def limit(large):
     """Take arrays from `large` elements on for large, and cut them into blocks of a third."""
-    return mock.patch.multiple(elementwise, _LARGE=large, _BLOCK=max(1, large // 3))
+    return mock.patch.multiple(elementwise, _MIDDLE=min(8, large), _LARGE=large, _BLOCK=max(1, large // 3))
 
 
 @st.composite
@@ -110,7 +110,7 @@ def test_matmul_is_the_product(sizes, transposed, dtype, with_out):
     if "b" in transposed:
         b = np.ascontiguousarray(b.T).T
     expected = np.einsum("ik,kj->ij", a, b)
-    with mock.patch.multiple(gemm, _SMALL=500, _SLICE=100):
+    with mock.patch.multiple(gemm, SMALL_WORK=500, shares_of=lambda work: work // 100 + 1):
         out = np.empty((m, n), dtype) if with_out else None
         result = matmul(a, b, out=out)
     assert out is None or result is out

@@ -50,8 +50,7 @@ def pool_cases(draw, dilated=True):
 def naive_max(x, kernel, stride, padding, dilation, ceil_mode):
     """Maxima and their indices by PyTorch's rule: a later element wins if it is larger or NaN."""
     (rows, _), (columns, _) = (
-        windows(*arguments, ceil_mode)
-        for arguments in zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
+        windows(*arguments, ceil_mode) for arguments in zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
     )
     y = np.empty((*x.shape[:2], len(rows), len(columns)), x.dtype)
     indices = np.zeros(y.shape, np.int64)

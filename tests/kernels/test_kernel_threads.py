@@ -154,8 +154,9 @@ def test_the_work_keeps_nothing_alive():
     gc.disable()
     try:
         for _ in range(20):
+            payload = threading.Event()
 
-            def work(i, payload=(payload := threading.Event())):
+            def work(i, payload=payload):
                 payload.is_set()
 
             seen = weakref.ref(payload)

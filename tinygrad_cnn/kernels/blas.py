@@ -8,6 +8,9 @@ cores. It costs about 4 µs.
 
 Without `threadpoolctl` nothing is held. Blocks that multiply matrices are then run one after the other and BLAS
 threads each product itself: never both layers at once. Everything else is still cut over the pool's threads.
+
+A fork is safe between products. OpenBLAS can hang when one thread forks while another is inside a product, whoever
+asked for it; nothing here can help that.
 """
 
 from __future__ import annotations
@@ -20,9 +23,12 @@ from typing import Any, TypeVar
 
 from tinygrad_cnn.kernels.threads import parallel
 
-__all__ = ["parallel_products", "single_threaded"]
+__all__ = ["SMALL_WORK", "parallel_products", "single_threaded"]
 
 Block = TypeVar("Block")
+
+# OpenBLAS itself uses one thread for a product of so many multiplications: nothing to hold, nothing to gain.
+SMALL_WORK = 1 << 18
 
 
 class _SingleThreaded:
@@ -89,12 +95,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=single_threaded.after_fork)
 
 
-def parallel_products(function: Callable[[Block], object], blocks: list[Block]) -> None:
+def parallel_products(function: Callable[[Block], object], blocks: list[Block], work: int = SMALL_WORK + 1) -> None:
     """Call ``function(block)`` for every block, in several threads if BLAS can be held to one thread meanwhile.
 
-    For functions that multiply matrices; see `tinygrad_cnn.kernels.threads.parallel` for the rest.
+    For functions that multiply matrices; see `tinygrad_cnn.kernels.threads.parallel` for the rest. If all blocks
+    together multiply at most `SMALL_WORK` numbers (`work` says how many), they just run.
     """
-    if not single_threaded.available:
+    if work <= SMALL_WORK or not single_threaded.available:
         for block in blocks:
             function(block)
         return

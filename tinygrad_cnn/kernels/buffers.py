@@ -30,6 +30,8 @@ SMALLEST = 1 << 17
 LIMIT = 1 << 30
 
 _ALIGNMENT = 64
+# A thread keeps its scratch memory until it ends. Blocks are smaller than this, unless a single image is huge.
+_LARGEST_SCRATCH = 1 << 25
 
 
 class _Store:
@@ -140,6 +142,8 @@ def scratch(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]
     """
     dtype = np.dtype(dtype)
     nbytes = math.prod(shape) * dtype.itemsize
+    if nbytes > _LARGEST_SCRATCH:
+        return empty(shape, dtype)
     memory = _scratch.memory.get(name)
     if memory is None or memory.nbytes < nbytes + _ALIGNMENT:
         memory = _scratch.memory[name] = np.empty(nbytes + _ALIGNMENT, np.uint8)

@@ -12,6 +12,7 @@ Padding is ((top, bottom), (left, right)); stride and dilation are pairs (height
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ def conv2d(
             lines = part.reshape(-1, row.size)
             np.add(lines, row, out=lines)
 
-    parallel_products(compute, s.blocks(s.patch_size * s.groups * dtype.itemsize))
+    parallel_products(compute, s.blocks(s.patch_size * s.groups * dtype.itemsize), s.work)
     return y
 
 
@@ -164,8 +165,8 @@ def bias_grad(g: Array) -> Array:
     """Return the gradient of `conv2d` by its bias, the sum over images and positions: (N, O, OH, OW) -> (O,)."""
     rows = channels_last(g)
     if not rows.flags.c_contiguous or g.dtype.kind != "f" or g.size == 0:
-        return g.sum(axis=(0, 2, 3), dtype=g.dtype)
-    n, height, width, channels = rows.shape
+        return np.asarray(g.sum(axis=(0, 2, 3), dtype=g.dtype))
+    width, channels = rows.shape[2:]
     lines = rows.reshape(-1, width * channels)
     step = max(1, (1 << 17) // (width * channels))
     starts = list(range(0, len(lines), step))
@@ -177,7 +178,7 @@ def bias_grad(g: Array) -> Array:
         np.matmul(ones[:, : len(part)], part, out=sums[number : number + 1])
 
     parallel_products(compute, list(range(len(starts))))
-    return sums.sum(axis=0).reshape(width, channels).sum(axis=0)
+    return np.asarray(sums.sum(axis=0).reshape(width, channels).sum(axis=0))
 
 
 def _patch_order(matrix: Array, s: Geometry) -> Array:
@@ -188,7 +189,7 @@ def _patch_order(matrix: Array, s: Geometry) -> Array:
 def _shares(blocks: list[Block], most: int) -> list[list[Block]]:
     count = min(most, len(blocks))
     ends = [len(blocks) * i // count for i in range(count + 1)]
-    return [blocks[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [blocks[start:end] for start, end in pairwise(ends)]
 
 
 def _check_gradient(name: str, g: Array, s: Geometry) -> None:

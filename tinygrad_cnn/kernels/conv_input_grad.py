@@ -1,9 +1,11 @@
 """The gradient of a convolution by its input, which is the transposed convolution.
 
-Two ways. With stride 1 the gradient's rows are padded to the pitch of the padded input, with kw - 1 zeros between
-them. Then kw neighbours in a row are neighbours in memory, and a flat view of the buffer, cut into pieces of
-kw · o numbers from offset r · o, is a legal matrix whose rows are the patches of the positions r, r + kw, r + 2 kw ...
-So kw products, without any patch matrix, have already summed over kw and o; kh shifted additions remain.
+A 1 × 1 kernel with stride 1 needs one product. Otherwise there are two ways.
+
+With stride 1 the gradient's rows are padded to the pitch of the padded input, with kw - 1 zeros between them. Then kw
+neighbours in a row are neighbours in memory, and a flat view of the buffer, cut into pieces of kw · o numbers from
+offset r · o, is a legal matrix whose rows are the patches of the positions r, r + kw, r + 2 kw ... So kw products,
+without any patch matrix, have already summed over kw and o; kh shifted additions remain.
 
 In general each output position spreads its patch: one product gives the patches of all positions, and
 kh · kw strided additions bring them home.
@@ -28,10 +30,22 @@ Array = NDArray[Any]
 
 def input_grad(g: Array, w: Array, s: Geometry, out: Array) -> None:
     """Write the gradient of shape (N, C, H, W) into `out`, whose memory is channels last."""
-    if s.stride == (1, 1) and s.dilation == (1, 1) and s.groups == 1:
+    if s.kh == s.kw == s.groups == 1 and s.stride == (1, 1) and s.padding == ((0, 0), (0, 0)):
+        _by_positions(g, w, s, channels_last(out))
+    elif s.stride == (1, 1) and s.dilation == (1, 1) and s.groups == 1:
         _by_rows(g, w, s, channels_last(out))
     else:
         _by_patches(g, w, s, channels_last(out))
+
+
+def _by_positions(g: Array, w: Array, s: Geometry, out: Array) -> None:
+    matrix = np.ascontiguousarray(w.reshape(s.o, s.c), out.dtype)
+
+    def compute(block: Block) -> None:
+        rows = channels_last_block(g, block, "gradient").reshape(-1, s.o)
+        np.matmul(rows, matrix, out=out[block.images, block.rows].reshape(-1, s.c))
+
+    parallel_products(compute, s.blocks((s.c + s.o) * out.dtype.itemsize))
 
 
 def _by_rows(g: Array, w: Array, s: Geometry, out: Array) -> None:
@@ -80,20 +94,22 @@ def _with_pitch(g: Array, kw: int, dtype: Any) -> Array:
 
 
 def _add_rows(out: Array, terms: list[tuple[Array, int]]) -> None:
-    """Set ``out[:, shift + r]`` to the sum of ``term[:, r]`` over the terms; rows outside `out` are dropped."""
+    """Set ``out[:, shift + r]`` to the sum of ``term[:, r]`` over the terms, whose shifts count up by one."""
     height = out.shape[1]
-    ranges = []
+    parts = []
     for term, shift in terms:
         low, high = max(shift, 0), min(shift + term.shape[1], height)
         if low < high:
-            ranges.append((low, high, term[:, low - shift : high - shift]))
-    # The rows that the first two terms share are written by one addition, the others are filled first.
-    ranges.sort(key=lambda item: item[0] - item[1])
-    low, high, first = ranges[0]
+            parts.append((low, high, term[:, low - shift : high - shift]))
+    low, high, first = parts[0]
+    start, stop, second = parts[1] if len(parts) > 1 else (high, high, first[:, :0])
+    # Where the first two meet, one addition writes what a copy and an addition would write twice.
     out[:, :low] = 0
-    out[:, high:] = 0
-    np.copyto(out[:, low:high], first)
-    for low, high, term in ranges[1:]:
+    out[:, stop:] = 0
+    np.copyto(out[:, low:start], first[:, : start - low])
+    np.add(first[:, start - low :], second[:, : high - start], out=out[:, start:high])
+    np.copyto(out[:, high:stop], second[:, high - start :])
+    for low, high, term in parts[2:]:
         np.add(out[:, low:high], term, out=out[:, low:high])
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
+from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import parallel
 
 __all__ = ["BITS", "apply", "contiguous", "empty_like", "relu", "relu_grad", "scratch_like", "select", "slices"]
@@ -19,8 +20,10 @@ __all__ = ["BITS", "apply", "contiguous", "empty_like", "relu", "relu_grad", "sc
 Array = NDArray[Any]
 
 # Elements: below, an operation takes less time than a second thread takes to join.
-_LARGE = 1 << 18
-_BLOCK = 1 << 16
+_LARGE = 1 << 19
+_BLOCK = 1 << 18
+# Below, the plainest NumPy call is the fastest.
+_MIDDLE = 1 << 11
 
 BITS = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
 
@@ -32,21 +35,23 @@ def _memory_order(x: Array) -> list[int]:
     return sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
 
 
-def empty_like(x: Array, dtype: Any = None) -> Array:
-    """Return an uninitialised array with the shape and the order of axes of `x`, in reused memory."""
+def empty_like(x: Array, dtype: Any = None, shape: tuple[int, ...] | None = None) -> Array:
+    """Return an uninitialised array with the order of axes of `x`, in reused memory; shape and dtype default to its."""
     dtype = x.dtype if dtype is None else dtype
+    shape = x.shape if shape is None else shape
     if x.flags.c_contiguous:
-        return buffers.empty(x.shape, dtype)
+        return buffers.empty(shape, dtype)
     order = _memory_order(x)
-    memory = buffers.empty(tuple(x.shape[axis] for axis in order), dtype)
+    memory = buffers.empty(tuple(shape[axis] for axis in order), dtype)
     return memory.transpose([order.index(axis) for axis in range(x.ndim)])
 
 
-def scratch_like(name: str, x: Array, count: int, dtype: Any = None) -> Array:
-    """Return scratch memory for `count` arrays like `x`, (count, *x.shape), each with the order of axes of `x`."""
+def scratch_like(name: str, x: Array, count: int, dtype: Any = None, shape: tuple[int, ...] | None = None) -> Array:
+    """Return scratch memory for `count` arrays with the order of axes of `x`: (count, *shape)."""
+    dtype = x.dtype if dtype is None else dtype
+    shape = x.shape if shape is None else shape
     order = _memory_order(x)
-    shape = (count, *(x.shape[axis] for axis in order))
-    memory = buffers.scratch(name, shape, x.dtype if dtype is None else dtype)
+    memory = buffers.scratch(name, (count, *(shape[axis] for axis in order)), dtype)
     return memory.transpose([0, *(order.index(axis) + 1 for axis in range(x.ndim))])
 
 
@@ -56,10 +61,8 @@ def slices(x: Array) -> list[tuple[slice, ...]]:
     axis = order[0]
     if x.shape[axis] == 1:
         axis = next((candidate for candidate in order if x.shape[candidate] > 1), axis)
-    length = x.shape[axis]
-    step = max(1, _BLOCK * length // max(x.size, 1))
     before = (slice(None),) * axis
-    return [(*before, slice(start, start + step)) for start in range(0, length, step)]
+    return [(*before, part) for part in balanced(x.shape[axis], -(-x.size // _BLOCK))]
 
 
 def apply(function: np.ufunc, *arrays: Array) -> Array:
@@ -77,19 +80,23 @@ def apply(function: np.ufunc, *arrays: Array) -> Array:
     return out
 
 
-def _rectify(x: Array, out: Array | None = None) -> Array:
+def _rectify(x: Array, out: Array) -> None:
     # `clip` is twice as fast as `maximum` on large arrays, and keeps NaN as well.
     if x.dtype.kind == "f":
-        return np.clip(x, 0, np.inf, out=out)  # type: ignore[no-any-return]
-    return np.maximum(x, x.dtype.type(0), out=out)  # type: ignore[no-any-return]
+        np.clip(x, 0, np.inf, out=out)
+    else:
+        np.maximum(x, 0, out=out)
 
 
 def relu(x: Array) -> Array:
     """Return ``max(x, 0)``, elementwise; NaN stays NaN."""
-    if x.size < _LARGE:
-        return np.maximum(x, x.dtype.type(0))  # type: ignore[no-any-return]
+    if x.size < _MIDDLE:
+        return np.maximum(x, 0)
     out = empty_like(x)
-    parallel(lambda part: _rectify(x[part], out[part]), slices(x))
+    if x.size < _LARGE:
+        _rectify(x, out)
+    else:
+        parallel(lambda part: _rectify(x[part], out[part]), slices(x))
     return out
 
 
@@ -98,15 +105,14 @@ def relu_grad(g: Array, y: Array) -> Array:
 
     The selection is exact: where ``y <= 0`` the result is 0 even if `g` is infinite or NaN.
     """
-    if g.size < _LARGE or g.shape != y.shape:
+    if g.size < _MIDDLE or g.shape != y.shape:
         return np.where(y > 0, g, g.dtype.type(0))
     out = empty_like(y, g.dtype)
-    parallel(lambda part: _select(g[part], y[part], out[part]), slices(y))
+    if g.size < _LARGE:
+        select(np.greater(y, 0), g, out)
+    else:
+        parallel(lambda part: select(np.greater(y[part], 0), g[part], out[part]), slices(y))
     return out
-
-
-def _select(g: Array, y: Array, out: Array) -> None:
-    select(np.greater(y, 0), g, out)
 
 
 def select(keep: Array, values: Array, out: Array) -> None:

@@ -8,17 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
-from tinygrad_cnn.kernels.blas import parallel_products, single_threaded
+from tinygrad_cnn.kernels.blas import SMALL_WORK, parallel_products, single_threaded
+from tinygrad_cnn.kernels.geometry import shares_of
 
 __all__ = ["matmul"]
 
 Array = NDArray[Any]
 
-# OpenBLAS itself uses one thread up to this many multiplications: nothing to hold, nothing to gain.
-_SMALL = 1 << 18
-# A slice should take some 100 µs, and no more slices than this are ever needed to keep all cores busy.
-_SLICE = 1 << 22
-_MOST_SLICES = 64
 # Slices begin at multiples of this many rows or columns, which suits the register tiles of every BLAS.
 _GRAIN = 16
 
@@ -39,7 +35,7 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     if a.ndim == 2 and b.ndim == 2:
         m, k = a.shape
         n = b.shape[1]
-        if m * n * k <= _SMALL:
+        if m * n * k <= SMALL_WORK:
             return np.matmul(a, b, out=out)
         if b.shape[0] == k and a.dtype == b.dtype and a.dtype.kind == "f":
             return _sliced(a, b, out)
@@ -55,8 +51,8 @@ def _sliced(a: Array, b: Array, out: Array | None) -> Array:
         out = buffers.empty((m, n), a.dtype)
     by_rows = m >= n
     longer = max(m, n)
-    count = min(_MOST_SLICES, m * n * a.shape[1] // _SLICE)
-    step = max(_GRAIN, -(-longer // max(count, 1) // _GRAIN) * _GRAIN)
+    # No more slices than need be: BLAS arranges the whole other operand anew for each.
+    step = max(_GRAIN, -(-longer // shares_of(m * n * a.shape[1]) // _GRAIN) * _GRAIN)
 
     def multiply(start: int) -> None:
         part = slice(start, start + step)

@@ -5,19 +5,25 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tinygrad_cnn.kernels.shapes import output_size
+from tinygrad_cnn.kernels.shapes import balanced, output_size
 
-__all__ = ["Block", "Geometry"]
+__all__ = ["BLOCK_BYTES", "Block", "Geometry", "shares_of"]
 
 Pair = tuple[int, int]
 
-# The patches of a block should stay in the second-level cache while they are written and then multiplied ...
-_BLOCK_BYTES = 1 << 20
+# One thread alone is fastest when the patches of a block stay in its second-level cache. But after each NumPy call a
+# thread needs the interpreter lock again, and if another one holds it, waking up takes some 50 µs: with two threads few
+# long calls win over many short ones, and blocks that fit the shared cache are up to a quarter faster ...
+BLOCK_BYTES = 6 << 20
 # ... but a product of fewer positions than this spends too much of its time on arranging the weight.
 _FEWEST_POSITIONS = 256
-# Multiplications that take some 100 µs; a block with less work is not worth handing to another thread.
-_BLOCK_WORK = 1 << 22
-_MOST_BLOCKS = 64
+# Multiplications that take some 100 µs: with less, a piece is not worth handing to another thread ...
+_LEAST_WORK = 1 << 22
+# ... and some 500 µs: there is no need for more pieces than of this size, nor for more than so many.
+_SHARE_WORK = 1 << 25
+_MOST_SHARES = 64
+# With so many images there is enough to share; cutting them into bands of rows costs rows computed twice.
+_ENOUGH_IMAGES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +93,17 @@ class Geometry:
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
+        """(N, C, H, W)"""
         return (self.n, self.c, self.h, self.w)
 
     @property
     def weight_shape(self) -> tuple[int, int, int, int]:
+        """(O, C / groups, kh, kw)"""
         return (self.o, self.c // self.groups, self.kh, self.kw)
 
     @property
     def output_shape(self) -> tuple[int, int, int, int]:
+        """(N, O, OH, OW)"""
         return (self.n, self.o, self.oh, self.ow)
 
     @property
@@ -106,6 +115,11 @@ class Geometry:
     def patch_size(self) -> int:
         """Numbers that go into one output of one channel: kh · kw · c / groups."""
         return math.prod(self.weight_shape[1:])
+
+    @property
+    def work(self) -> int:
+        """Multiplications of the convolution."""
+        return self.n * self.oh * self.ow * self.patch_size * self.o
 
     @property
     def empty(self) -> bool:
@@ -129,24 +143,18 @@ class Geometry:
         return self._cut(self.h, self.w, position_bytes, whole_images=False)
 
     def _cut(self, height: int, width: int, position_bytes: int, whole_images: bool) -> list[Block]:
-        positions = max(_BLOCK_BYTES // position_bytes, _FEWEST_POSITIONS)
+        positions = max(BLOCK_BYTES // position_bytes, _FEWEST_POSITIONS)
         total = self.n * height * width
-        work = self.n * self.oh * self.ow * self.patch_size * self.o
-        shares = min(_MOST_BLOCKS, work // _BLOCK_WORK)
-        rows = max(1, min(positions, -(-total // max(shares, 1))) // width)
-        if rows >= height or whole_images:
-            count = _even(-(-self.n // max(1, rows // height)))
-            step = -(-self.n // count)
-            return [Block(slice(i, min(i + step, self.n)), slice(0, height)) for i in range(0, self.n, step)]
-        bands = _even(-(-height // rows))
-        step = -(-height // bands)
-        return [
-            Block(slice(i, i + 1), slice(row, min(row + step, height)))
-            for i in range(self.n)
-            for row in range(0, height, step)
-        ]
+        shares = shares_of(self.work)
+        rows = max(1, min(positions, -(-total // shares)) // width)
+        enough_images = self.n >= _ENOUGH_IMAGES and positions >= height * width
+        if rows >= height or enough_images or whole_images:
+            count = -(-self.n // max(1, rows // height))
+            return [Block(images, slice(0, height)) for images in balanced(self.n, count)]
+        bands = balanced(height, -(-height // rows))
+        return [Block(slice(i, i + 1), band) for i in range(self.n) for band in bands]
 
 
-def _even(count: int) -> int:
-    """Round a small number of blocks up to an even one, so that two threads finish together."""
-    return count + count % 2 if 1 < count < 16 else count
+def shares_of(work: int) -> int:
+    """Into how many pieces so many multiplications should be cut, at least: two as soon as that pays."""
+    return max(1, min(2, work // _LEAST_WORK), min(_MOST_SHARES, work // _SHARE_WORK))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["output_size"]
+__all__ = ["balanced", "output_size"]
 
 
 def output_size(
@@ -38,3 +38,15 @@ def output_size(
         return span // stride + 1
     count = -(-span // stride) + 1
     return count - 1 if (count - 1) * stride >= size + before else count
+
+
+def balanced(length: int, count: int) -> list[slice]:
+    """Cut `length` things into about `count` slices of nearly equal length.
+
+    A small count is rounded up to an even one, so that two threads finish together.
+    """
+    count = max(count, 1)
+    if 1 < count < 16:
+        count += count % 2
+    step = max(1, -(-length // count))
+    return [slice(start, min(start + step, length)) for start in range(0, length, step)]

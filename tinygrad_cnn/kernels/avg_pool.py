@@ -1,0 +1,88 @@
+"""Average pooling and its adjoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.kernels.elementwise import empty_like, scratch_like
+from tinygrad_cnn.kernels.threads import parallel
+from tinygrad_cnn.kernels.windows import Axis, axes, check_shape, image_blocks, reduce_windows
+
+__all__ = ["avg_pool2d", "avg_pool2d_grad"]
+
+Array = NDArray[Any]
+Pair = tuple[int, int]
+
+
+def _divisor(rows: Axis, columns: Axis, count_include_pad: bool, divisor_override: int | None, dtype: Any) -> Array:
+    """Return what each window's sum is divided by, broadcastable to (OH, OW)."""
+    if divisor_override is not None:
+        if divisor_override == 0:
+            raise ValueError("avg_pool2d: divisor_override expects an integer other than 0 but got 0")
+        return np.asarray(divisor_override, dtype)
+    sizes = []
+    for axis in (rows, columns):
+        start = np.arange(axis.count) * axis.stride - axis.padding
+        stop = np.minimum(start + axis.kernel, axis.size + axis.padding)
+        if not count_include_pad:
+            start, stop = np.maximum(start, 0), np.minimum(stop, axis.size)
+        sizes.append(stop - start)
+    divisor = np.multiply.outer(*sizes).astype(dtype)
+    return divisor.reshape(-1)[0] if (divisor == divisor.flat[0]).all() else divisor
+
+
+def avg_pool2d(
+    x: Array,
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Array:
+    """Return the mean of each window: (N, C, H, W) -> (N, C, OH, OW). Integers become float32.
+
+    The sum is divided by `divisor_override` or else by the number of elements in the window, those in the padding
+    included if `count_include_pad`; what `ceil_mode` adds beyond the padding never counts.
+    """
+    if x.dtype.kind != "f":
+        x = x.astype(np.float32)
+    rows, columns = axes("avg_pool2d", x.shape, kernel, stride, padding, (1, 1), ceil_mode)
+    divisor = _divisor(rows, columns, count_include_pad, divisor_override, x.dtype)
+    return reduce_windows(x, rows, columns, np.add, 0, divisor)
+
+
+def avg_pool2d_grad(
+    g: Array,
+    input_shape: tuple[int, ...],
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Array:
+    """Return the gradient of `avg_pool2d` by its input: (N, C, OH, OW) -> (N, C, H, W)."""
+    name = "avg_pool2d_grad"
+    rows, columns = axes(name, input_shape, kernel, stride, padding, (1, 1), ceil_mode)
+    check_shape(name, "gradient", g, (*input_shape[:2], rows.count, columns.count))
+    divisor = _divisor(rows, columns, count_include_pad, divisor_override, g.dtype)
+    result = empty_like(g, shape=tuple(input_shape))
+
+    def compute(part: slice) -> None:
+        target = result[part]
+        share = scratch_like("share", g[part], 1)[0]
+        np.divide(g[part], divisor, out=share)
+        lines = scratch_like("lines", share, 1, shape=(*share.shape[:3], columns.size))[0]
+        lines[...] = 0
+        for windows, places in columns.taps():
+            np.add(lines[:, :, :, places], share[:, :, :, windows], out=lines[:, :, :, places])
+        target[...] = 0
+        for windows, places in rows.taps():
+            np.add(target[:, :, places], lines[:, :, windows], out=target[:, :, places])
+
+    parallel(compute, image_blocks(result))
+    return result
