@@ -1,7 +1,4 @@
-"""Hypothesis profiles: `default`, and `thorough`, which draws 50 times as many; HYPOTHESIS_PROFILE chooses.
-
-Tests that draw much less or more than usual say so in parts of the profile, with `examples`.
-"""
+"""Hypothesis profiles: `default`, and `thorough`, which draws 50 times as many; HYPOTHESIS_PROFILE chooses."""
 
 from __future__ import annotations
 

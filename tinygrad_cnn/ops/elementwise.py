@@ -78,7 +78,8 @@ def _(g, input):
 @primitive
 def div(input: Array, other: Array) -> Array:
     """``input / other``, with broadcasting; integers give float32."""
-    return _broadcast(np.true_divide, "div", _in_fractions(input), _in_fractions(other))
+    a, b = promote(input, other, "div")
+    return _broadcast(np.true_divide, "div", _in_fractions(a), _in_fractions(b))
 
 
 def _in_fractions(x):

@@ -18,9 +18,13 @@ from tinygrad_cnn.types import Array
 @primitive
 def _getitem(input: Array, index: Any) -> Array:
     try:
-        return input[index]
+        selected = input[index]
     except IndexError as error:
         raise IndexError(f"getitem: {error} (input {input.shape})") from None
+    if isinstance(selected, np.ndarray):
+        return selected
+    # NumPy copies a single element; with an ellipsis it is a view, like any other part.
+    return input[(*index, ...)] if isinstance(index, tuple) else input[index, ...]
 
 
 @_getitem.vjp("input")

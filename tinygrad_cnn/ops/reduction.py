@@ -109,9 +109,8 @@ def _std(input: Array, dims: tuple[int, ...], correction: float, keepdim: bool) 
 
 @_std.vjp("input")
 def _(g, input, output, dims, correction):
-    # Where all values are equal the derivative does not exist; 0 there, as in PyTorch.
-    flat = eq(output, 0)
-    scale = where(flat, 0, g / where(flat, 1, output))
+    # Where all values are equal the derivative does not exist; 0 there, as in PyTorch: the deviations are 0.
+    scale = g / where(eq(output, 0), 1, output)
     freedom = builtins.max(_count(input.shape, dims) - correction, 0)
     return _spread(scale / freedom if freedom else scale * math.nan, input.shape, dims) * (
         input - _mean(input, dims, True)

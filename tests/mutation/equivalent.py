@@ -1,0 +1,47 @@
+"""Mutants that are no mistakes: the change makes no difference to what the VJP computes."""
+
+from __future__ import annotations
+
+from mutants import Mutant
+
+__all__ = ["EQUIVALENT", "is_equivalent"]
+
+BY_ENGINE = "the engine sums over broadcast dimensions anyway"
+SYMMETRIC = "the two are compared for equality"
+TIMES_ZERO = "what is chosen here is multiplied by zero"
+
+KEPT = "_keep(output, shape, dims)"
+SHARES = "_spread(g, shape, dims) * _shares({}, {}, dims)"
+LOWERED = "lowered = where(_zero_to_the_zero({}), {}, exponent - 1)"
+LOGARITHM = "g * output * log(where(eq(input, 0), ones_like({}), input))"
+SCALE = "scale = g / where(eq(output, 0), {}, output)"
+DEVIATIONS = (
+    "_spread(scale / freedom if freedom else scale {} math.nan, input.shape, dims) * (input - _mean(input, dims, True))"
+)
+
+# (primitive, mistake): why nothing changes.
+EQUIVALENT: dict[tuple[str, str], str] = {
+    (name, f"{before}  ->  {after}"): why
+    for name, before, after, why in [
+        ("_expand", "sum_to_size(g, input_shape)", "g", BY_ENGINE),
+        ("_linear", "sum(g, 0)", "g", BY_ENGINE),
+        ("_amax", SHARES.format("input", KEPT), SHARES.format(KEPT, "input"), SYMMETRIC),
+        ("_amin", SHARES.format("input", KEPT), SHARES.format(KEPT, "input"), SYMMETRIC),
+        ("pow", LOWERED.format("input, exponent", 0), LOWERED.format("exponent, input", 0), SYMMETRIC),
+        ("pow", LOWERED.format("input, exponent", 0), LOWERED.format("input, exponent", 1), TIMES_ZERO),
+        (
+            "pow",
+            "if isinstance(exponent, (int, float)):",
+            "if isinstance(g, (int, float)):",
+            "the formula for tensors serves numbers too, just more slowly",
+        ),
+        ("pow", LOGARITHM.format("output"), LOGARITHM.format("g"), "they have the same shape"),
+        ("_std", SCALE.format(1), SCALE.format(2), TIMES_ZERO),
+        ("_std", DEVIATIONS.format("*"), DEVIATIONS.format("/"), "anything and NaN make NaN"),
+    ]
+}
+
+
+def is_equivalent(mutant: Mutant) -> bool:
+    """Whether the mutant is known to compute the same."""
+    return (mutant.primitive.name, mutant.mistake) in EQUIVALENT
