@@ -1,0 +1,91 @@
+"""What is measured: one task for each row of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+WHAT = ("train", "inference", "operations", "overhead", "memory", "import")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table.
+
+    Attributes
+    ----------
+    name : str
+        What the reader sees.
+    task : dict
+        What a worker is asked to do.
+    unit : str
+        "s" or "B".
+    calls : int
+        By how many the time is divided: images of a batch, operations of a chain.
+    """
+
+    name: str
+    task: dict[str, Any]
+    unit: str = "s"
+    calls: int = 1
+
+
+def _operation(name: str, function: str, *shapes: tuple[int, ...], **arguments: Any) -> Row:
+    task = {"what": "operation", "function": function, "shapes": shapes, "arguments": arguments}
+    return Row(f"{name}, forward and backward", task)
+
+
+OPERATIONS = (
+    _operation("conv2d 5×5, 1→20, 64×28×28", "conv2d", (64, 1, 28, 28), (20, 1, 5, 5)),
+    _operation("conv2d 3×3, 20→50, 64×12×12", "conv2d", (64, 20, 12, 12), (50, 20, 3, 3)),
+    _operation("conv2d 1×1, 64→64, 64×14×14", "conv2d", (64, 64, 14, 14), (64, 64, 1, 1)),
+    _operation("conv2d 3×3 stride 2, 64→64, 64×15×15", "conv2d", (64, 64, 15, 15), (64, 64, 3, 3), stride=2, padding=1),
+    _operation(
+        "conv2d 3×3 dilation 2, 64→64, 64×14×14", "conv2d", (64, 64, 14, 14), (64, 64, 3, 3), dilation=2, padding=2
+    ),
+    _operation("conv2d 3×3 depthwise, 64, 64×14×14", "conv2d", (64, 64, 14, 14), (64, 1, 3, 3), groups=64, padding=1),
+    _operation(
+        "conv_transpose2d 2×2 stride 2, 64→32, 64×14×14", "conv_transpose2d", (64, 64, 14, 14), (64, 32, 2, 2), stride=2
+    ),
+    _operation("max_pool2d 2, 64×64×24×24", "max_pool2d", (64, 64, 24, 24), kernel_size=2),
+    _operation("max_pool2d 3 stride 2, 64×64×25×25", "max_pool2d", (64, 64, 25, 25), kernel_size=3, stride=2),
+    _operation("avg_pool2d 2, 64×64×24×24", "avg_pool2d", (64, 64, 24, 24), kernel_size=2),
+    _operation("batch_norm, 64×32×24×24", "batch_norm", (64, 32, 24, 24), (32,), (32,)),
+    _operation("relu, 64×32×24×24", "relu", (64, 32, 24, 24)),
+    _operation("linear 1250→128, batch 256", "linear", (256, 1250), (128, 1250), (128,)),
+    _operation("matmul 512×512", "matmul", (512, 512), (512, 512)),
+    _operation("add with broadcasting, 1024×1024 + 1024", "add", (1024, 1024), (1024,)),
+    _operation("exp, 1024×1024", "exp", (1024, 1024)),
+    _operation("cross_entropy, 256×1000", "cross_entropy", (256, 1000)),
+)
+
+REPEATS = 1000
+OVERHEAD = (
+    Row("x * x, 10 elements, forward, recorded", {"what": "overhead", "kind": "forward mul"}, calls=REPEATS),
+    Row("relu(x), 10 elements, forward, recorded", {"what": "overhead", "kind": "forward relu"}, calls=REPEATS),
+    Row("chain of 1,000 y * x, forward and backward", {"what": "overhead", "kind": "chain mul"}, calls=REPEATS),
+    Row("chain of 1,000 tanh(y), forward and backward", {"what": "overhead", "kind": "chain tanh"}, calls=REPEATS),
+)
+
+
+def rows_of(what: list[str], models: list[str], batches: list[int] | None) -> Iterator[Row]:
+    """The rows for the options of the command line; `batches` of None are the usual ones of each kind of row."""
+    for kind in what:
+        if kind in ("train", "inference"):
+            title = "training step" if kind == "train" else "inference"
+            for model in models:
+                for batch in batches or ((64, 256) if kind == "train" else (1, 64, 256)):
+                    task = {"what": kind, "model": model, "batch": batch}
+                    yield Row(f"{title}, {model}, batch {batch}, per image", task, calls=batch)
+        elif kind == "operations":
+            yield from OPERATIONS
+        elif kind == "overhead":
+            yield from OVERHEAD
+        elif kind == "memory":
+            for model in models:
+                for batch in batches or (256,):
+                    task = {"what": "memory", "model": model, "batch": batch}
+                    yield Row(f"peak memory of training, {model}, batch {batch}", task, unit="B")
+        elif kind == "import":
+            yield Row("import", {"what": "import"})

@@ -1,0 +1,146 @@
+"""One text for PyTorch and for tinygrad_cnn: the same names, the same semantics."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from .models import LEARNING_RATE, MOMENTUM, Conv, Flatten, Layer, Linear, MaxPool, Model, ReLU
+from .serve import Call, Library, Unsupported
+
+
+class TorchLike(Library):
+    """A library with PyTorch's names.
+
+    Parameters
+    ----------
+    package, nn, functional, optim : module
+    sgd : dict
+        Further arguments of the optimizer.
+    """
+
+    def __init__(
+        self, package: ModuleType, nn: ModuleType, functional: ModuleType, optim: ModuleType, **sgd: Any
+    ) -> None:
+        self.package, self.nn, self.functional, self.optim, self.sgd = package, nn, functional, optim, sgd
+
+    def images(self, array: Any) -> Any:
+        """A tensor in the memory layout in which the library's own layers hand on images."""
+        return self.package.from_numpy(array)
+
+    def weight(self, array: Any) -> Any:
+        """A tensor in the memory layout in which the library's own layers keep their weights."""
+        return self.package.from_numpy(array)
+
+    def without_recording(self) -> Any:
+        """The context for inference."""
+        return self.package.no_grad()
+
+    def build(self, model: Model, start: list[Any]) -> Any:
+        """The model, with the given parameters."""
+        module = self.nn.Sequential(*(self._layer(layer) for layer in model))
+        with self.package.no_grad():
+            for parameter, array in zip(module.parameters(), start, strict=True):
+                parameter.copy_(self.package.from_numpy(array))
+        return module
+
+    def _layer(self, layer: Layer) -> Any:
+        match layer:
+            case Conv():
+                return self.nn.Conv2d(layer.inputs, layer.outputs, layer.kernel, padding=layer.padding)
+            case Linear():
+                return self.nn.Linear(layer.inputs, layer.outputs)
+            case ReLU():
+                return self.nn.ReLU()
+            case MaxPool():
+                return self.nn.MaxPool2d(2)
+            case Flatten():
+                return self.nn.Flatten()
+
+    def train(self, model: Model, start: list[Any], images: Any, labels: Any) -> Call:
+        """Train as the library's tutorial would."""
+        module = self.build(model, start)
+        optimizer = self.optim.SGD(module.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, **self.sgd)
+        x, targets = self.images(images), self.package.from_numpy(labels)
+
+        def step() -> Any:
+            optimizer.zero_grad(set_to_none=True)
+            loss = self.functional.cross_entropy(module(x), targets)
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        return step
+
+    def inference(self, model: Model, start: list[Any], images: Any) -> Call:
+        """Run the model in evaluation mode."""
+        module = self.build(model, start).eval()
+        x = self.images(images)
+
+        def forward() -> Any:
+            with self.without_recording():
+                return module(x)
+
+        return forward
+
+    def operation(self, function: str, inputs: list[Any], cotangent: Any, arguments: dict[str, Any]) -> Call:
+        """Run a function of the library and differentiate it with respect to all inputs."""
+        first, *others = inputs
+        tensors = [self.images(first), *(self.weight(array) for array in others)]
+        for tensor in tensors:
+            tensor.requires_grad_()
+        package, operation = self.package, self._function(function, arguments)
+        g = self.images(cotangent(tuple(operation(*tensors).shape)))
+
+        def forward_and_backward() -> Any:
+            y = operation(*tensors)
+            return (y.detach(), *package.autograd.grad(y, tensors, g))
+
+        return forward_and_backward
+
+    def _function(self, name: str, arguments: dict[str, Any]) -> Any:
+        if name == "cross_entropy":
+            targets = self.package.from_numpy(arguments["target"])
+            return lambda x: self.functional.cross_entropy(x, targets)
+        if name == "batch_norm":
+            return lambda x, weight, bias: self.functional.batch_norm(x, None, None, weight, bias, training=True)
+        home = self.package if name in ("matmul", "add", "exp") else self.functional
+        function = getattr(home, name)
+        return lambda *tensors: function(*tensors, **arguments)
+
+    def overhead(self, kind: str, x: Any, repeats: int) -> Call:
+        """Tiny operations that are recorded, and chains of them."""
+        x = self.package.from_numpy(x).requires_grad_()
+        relu, tanh = self.functional.relu, self.package.tanh
+
+        def forward_mul() -> Any:
+            for _ in range(repeats):
+                y = x * x
+            return y.detach()
+
+        def forward_relu() -> Any:
+            for _ in range(repeats):
+                y = relu(x)
+            return y.detach()
+
+        def chain_mul() -> Any:
+            y = x
+            for _ in range(repeats):
+                y = y * x
+            return backward(y)
+
+        def chain_tanh() -> Any:
+            y = x
+            for _ in range(repeats):
+                y = tanh(y)
+            return backward(y)
+
+        def backward(y: Any) -> Any:
+            x.grad = None
+            y.sum().backward()
+            return x.grad
+
+        calls = {f.__name__.replace("_", " "): f for f in (forward_mul, forward_relu, chain_mul, chain_tanh)}
+        if kind not in calls:
+            raise Unsupported
+        return calls[kind]
