@@ -11,11 +11,13 @@ import numpy as _np
 
 from tinygrad_cnn import autograd, data, func, nn, optim, random, utils
 from tinygrad_cnn.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
+from tinygrad_cnn.checkpoint import Checkpoint
 from tinygrad_cnn.creation import (
     arange,
     empty,
     empty_like,
     eye,
+    from_dlpack,
     from_numpy,
     full,
     full_like,
@@ -113,6 +115,7 @@ __all__ = [
     "batch_norm",
     "bool",
     "cat",
+    "Checkpoint",
     "clamp",
     "clone",
     "conv2d",
@@ -136,6 +139,7 @@ __all__ = [
     "float16",
     "float32",
     "float64",
+    "from_dlpack",
     "from_numpy",
     "full",
     "full_like",

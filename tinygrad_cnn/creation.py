@@ -9,8 +9,9 @@ import numpy as np
 
 from tinygrad_cnn import random
 from tinygrad_cnn.devices import check_cpu
+from tinygrad_cnn.dlpack import shared_array
 from tinygrad_cnn.errors import check_float, check_int, check_size, check_tensor
-from tinygrad_cnn.ops.dtypes import DEFAULT, as_dtype
+from tinygrad_cnn.ops.dtypes import DEFAULT, as_dtype, is_dtype
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import DTypeLike, Scalar
 
@@ -19,6 +20,7 @@ __all__ = [
     "empty",
     "empty_like",
     "eye",
+    "from_dlpack",
     "from_numpy",
     "full",
     "full_like",
@@ -148,6 +150,40 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     if as_dtype(ndarray.dtype) != ndarray.dtype:
         raise TypeError(f"from_numpy: ndarray expects the machine's byte order but has dtype {ndarray.dtype.str}")
     return Tensor(ndarray.view(np.ndarray))
+
+
+def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """A tensor that shares the memory of another library's, which speaks DLPack: PyTorch's, JAX's, NumPy's.
+
+    Parameters
+    ----------
+    ext_tensor : object with ``__dlpack__`` and ``__dlpack_device__``
+        What lies in the memory of the CPU. If it is read-only, so is the tensor: in-place operations raise.
+    device : optional
+        None or the CPU.
+    copy : bool, optional
+        True: copy the values. False and None: never copy.
+
+    Raises
+    ------
+    TypeError
+        If `ext_tensor` does not speak DLPack.
+    BufferError
+        If its memory can't be shared: it requires a gradient, lies on another device, or has a dtype that tensors lack.
+
+    Examples
+    --------
+    >>> x = np.zeros(2, np.float32)
+    >>> t = from_dlpack(x)
+    >>> x[0] = 7
+    >>> t
+    tensor([7., 0.])
+    """
+    check_cpu("from_dlpack", device)
+    array = shared_array(ext_tensor, copy)
+    if not is_dtype(array.dtype):
+        raise BufferError(f"from_dlpack: ext_tensor expects a dtype that tensors have but has {array.dtype}")
+    return Tensor(array)
 
 
 # --------------------------------------------------------------------------------------------- draws

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, NamedTuple
 
-__all__ = ["Checksum", "DownloadError", "FormatError", "atomic_write", "open_regular"]
+__all__ = ["Checksum", "DownloadError", "FormatError", "TEMPORARY", "atomic_write", "open_regular"]
+
+# The names of files that are being written. One that lies around is what a process left that was killed meanwhile.
+TEMPORARY = re.compile(r"\.tinygrad_cnn-[0-9a-f]{16}\.tmp")
 
 # What writing raises without a file name: no space, over quota, over the file-size limit.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

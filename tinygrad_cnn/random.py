@@ -8,25 +8,38 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, SupportsIndex
 
 import numpy as np
 
-__all__ = ["generator", "get_state", "initial_seed", "manual_seed", "seed", "set_state"]
+__all__ = ["fork_rng", "generator", "get_state", "initial_seed", "manual_seed", "seed", "set_state"]
 
 # Made on first use, by `dict.setdefault`, which is atomic: threads that come first at the same time get the
 # same generator, and there is no lock that a fork could find held. Afterwards the generator is seeded in
 # place and never replaced, so whoever holds it keeps drawing from the library's stream.
-_shared: dict[str, np.random.Generator] = {}
-_seed: dict[str, int] = {}
+_shared: dict[str, Any] = {}
+# The stream of a block under `fork_rng`, and of the helper threads that work for it.
+_forked: ContextVar[dict[str, Any] | None] = ContextVar("tinygrad_cnn_forked_generator", default=None)
+
+
+def _stream() -> dict[str, Any]:
+    """Return the generator in use here, with the seed that it was last given; each made on first use."""
+    forked = _forked.get()
+    stream = _shared if forked is None else forked
+    if "generator" not in stream:
+        entropy = stream.setdefault("seed", _entropy())
+        stream.setdefault("generator", np.random.default_rng(entropy))
+    return stream
 
 
 def generator() -> np.random.Generator:
     """Return the library's random number generator.
 
-    It is the same object for the life of the process. NumPy locks each draw, so threads may share it; the
-    order in which threads draw, and hence what each of them gets, is theirs to fix.
+    It is the same object for the life of the process (but for blocks under `fork_rng`). NumPy locks each draw, so
+    threads may share it; the order in which threads draw, and hence what each of them gets, is theirs to fix.
 
     Examples
     --------
@@ -37,10 +50,30 @@ def generator() -> np.random.Generator:
     >>> bool((first == random.generator().random(3)).all())
     True
     """
-    if "generator" not in _shared:
-        entropy = _seed.setdefault("initial", _entropy())
-        _shared.setdefault("generator", np.random.default_rng(entropy))
-    return _shared["generator"]
+    shared: np.random.Generator = _stream()["generator"]
+    return shared
+
+
+@contextmanager
+def fork_rng() -> Iterator[None]:
+    """Within this block, in this thread, the library draws from a copy of its generator.
+
+    Nothing outside notices: what is drawn and seeded in the block is forgotten at its end, and other threads keep
+    drawing from their own streams. Threads that train models at the same time get the same bits as one after another if
+    each does so in a block of its own::
+
+        with tg.random.fork_rng():
+            tg.manual_seed(3)
+            train(model)
+    """
+    stream = _stream()
+    own = np.random.default_rng(0)
+    own.bit_generator.state = stream["generator"].bit_generator.state
+    token = _forked.set({"generator": own, "seed": stream["seed"]})
+    try:
+        yield
+    finally:
+        _forked.reset(token)
 
 
 def manual_seed(seed: SupportsIndex) -> np.random.Generator:
@@ -66,8 +99,9 @@ def manual_seed(seed: SupportsIndex) -> np.random.Generator:
         raise TypeError(f"manual_seed: seed expects an integer but got {type(seed).__name__}") from None
     if not -(2**63) <= number < 2**64:
         raise ValueError(f"manual_seed: seed expects an integer in [-2**63, 2**64) but got {number}")
-    shared = generator()
-    _seed["initial"] = number
+    stream = _stream()
+    stream["seed"] = number
+    shared: np.random.Generator = stream["generator"]
     shared.bit_generator.state = np.random.default_rng(number % 2**64).bit_generator.state
     return shared
 
@@ -80,8 +114,8 @@ def seed() -> int:
 
 def initial_seed() -> int:
     """Return the seed that the generator was last given."""
-    generator()
-    return _seed["initial"]
+    number: int = _stream()["seed"]
+    return number
 
 
 def get_state() -> dict[str, Any]:
@@ -111,10 +145,10 @@ def set_state(state: Mapping[str, Any]) -> None:
     try:
         seed_of_state = operator.index(state["initial_seed"])
         trial.bit_generator.state = bits
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"set_state: state expects what get_state() returned but got a bad one ({error!r})") from None
     generator().bit_generator.state = bits
-    _seed["initial"] = seed_of_state
+    _stream()["seed"] = seed_of_state
 
 
 def _entropy() -> int:

@@ -7,6 +7,9 @@ tensors.
 
 Since nothing is compressed, a file can't hold more than its size; the reader checks names, types, shapes and
 sizes against that before it allocates anything.
+
+Where the name ends in ``.safetensors``, a state dict is written and read in that format instead, which PyTorch and
+others share.
 """
 
 from __future__ import annotations
@@ -24,13 +27,14 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.files import FormatError, atomic_write, open_regular
 from tinygrad_cnn.npz_reader import DTYPES, FORMAT, MAX_DEPTH, STRUCTURE, VERSION, Archive, Fault
+from tinygrad_cnn.safetensors_format import decode, encode, is_safetensors
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["load", "save"]
 
 
 def save(obj: Any, f: str | os.PathLike[str] | BinaryIO) -> None:
-    """Save an object as a file, whatever the suffix, in NumPy's ``.npz`` format.
+    """Save an object as a file, in NumPy's ``.npz`` format unless the name ends in ``.safetensors``.
 
     The file is written atomically: after a crash or on a full disk `f` holds either its old content or the
     new one.
@@ -43,14 +47,17 @@ def save(obj: Any, f: str | os.PathLike[str] | BinaryIO) -> None:
         these. A tensor is saved as its values: without its gradient, its graph, and whether it was a
         `Parameter`.
     f : str, path-like or binary file object
-        Where to. A file object is only written to, from where it stands.
+        Where to. A file object is only written to, from where it stands. If the name ends in ``.safetensors``, `obj`
+        must be a dict of strings to tensors or arrays, such as a state dict; ``safetensors.torch.load_file`` reads it.
 
     Raises
     ------
     TypeError
         If `obj` contains anything else; the message tells where.
     ValueError
-        If `obj` contains itself, or is nested deeper than 100 levels.
+        If `obj` contains itself, is nested deeper than 100 levels, or has a name that ``.safetensors`` can't hold.
+    ImportError
+        If the name ends in ``.safetensors`` and the package `safetensors` is not installed.
     OSError
         If the file can't be written. An existing file is then as it was.
 
@@ -65,6 +72,11 @@ def save(obj: Any, f: str | os.PathLike[str] | BinaryIO) -> None:
     {'weight': array([[1., 0.],
            [0., 1.]]), 'epoch': 3}
     """
+    if isinstance(f, str | os.PathLike) and is_safetensors(os.fspath(f)):
+        content = encode(obj)
+        with atomic_write(f) as stream:
+            stream.write(content)
+        return
     encoder = _Encoder()
     structure = {"format": FORMAT, "version": VERSION, "object": encoder.encode(obj, "obj", ())}
     if isinstance(f, str | os.PathLike):
@@ -81,7 +93,8 @@ def save(obj: Any, f: str | os.PathLike[str] | BinaryIO) -> None:
 def load(f: str | os.PathLike[str] | BinaryIO, map_location: object = None, weights_only: bool | None = True) -> Any:
     """Load what `save` has saved: the same structure and types, tensors that require no gradient.
 
-    A dict of any kind comes back as a plain one.
+    A dict of any kind comes back as a plain one. From a file whose name ends in ``.safetensors``, whoever wrote it,
+    comes a dict of tensors; values in bfloat16, which NumPy lacks, are then float32.
 
     Parameters
     ----------
@@ -99,6 +112,8 @@ def load(f: str | os.PathLike[str] | BinaryIO, map_location: object = None, weig
         memory is asked for than a small multiple of the file's size.
     OSError
         If the file does not exist or can't be read.
+    ImportError
+        If the name ends in ``.safetensors`` and the package `safetensors` is not installed.
     TypeError, ValueError
         If `f` is neither a path nor a binary file, or `map_location` is another device.
     """
@@ -112,6 +127,8 @@ def load(f: str | os.PathLike[str] | BinaryIO, map_location: object = None, weig
             raise TypeError(f"load: f expects a path or a file opened in binary mode but got {type(f).__name__}")
         content, name = f.read(), str(getattr(f, "name", "the stream"))
     try:
+        if isinstance(f, str | os.PathLike) and is_safetensors(os.fspath(f)):
+            return decode(content)
         return Archive(content).decode()
     except Fault as fault:
         raise FormatError(name, str(fault)) from None

@@ -12,6 +12,7 @@ import numpy as np
 from tinygrad_cnn.autograd import Node, Variable, backward
 from tinygrad_cnn.devices import check_cpu
 from tinygrad_cnn.devices import device as device_type
+from tinygrad_cnn.dlpack import DLPack
 from tinygrad_cnn.hooks import RemovableHandle, next_key
 from tinygrad_cnn.inplace import InPlace
 from tinygrad_cnn.numpy_protocol import NumpyProtocol
@@ -54,7 +55,7 @@ def _is_python(data: Any) -> bool:
     return type(data) in (float, int, bool)
 
 
-class Tensor(Operators, InPlace, NumpyProtocol):
+class Tensor(Operators, InPlace, NumpyProtocol, DLPack):
     """An n-dimensional array that records what is done with it.
 
     Parameters

@@ -2,7 +2,7 @@
 
 python tests/reference/sweep.py                     every operation, a table
 python tests/reference/sweep.py conv2d -v           those whose name contains "conv2d", with every failure
-python tests/reference/sweep.py sum -k error -v     one kind of cases: float64 strided float32 int64 bool error perturbed
+python tests/reference/sweep.py sum -k error -v     one kind: float64 strided float32 int64 bool error perturbed
 python tests/reference/sweep.py add -k float64 -n 3 --trace     one case, with the traceback of what was raised
 python tests/reference/sweep.py --limit 10          at most ten cases a kind, evenly spread: what the test suite runs
 """
@@ -77,9 +77,7 @@ def sweep(
     return report
 
 
-def _run(
-    reference: Library, ours: Library, operation: Operation, call: Call, case: Case, report: Report
-) -> None:
+def _run(reference: Library, ours: Library, operation: Operation, call: Call, case: Case, report: Report) -> None:
     expected = evaluate(reference, call, case)
     actual = evaluate(ours, call, case)
     report.run += 1
@@ -92,9 +90,7 @@ def _selected(operation: Operation, kind: str, limit: int | None, number: int | 
         warnings.simplefilter("ignore")
         source: Iterator[Case]
         source = (
-            perturbed(operation, sample_cases(operation, "float64"))
-            if kind == "perturbed"
-            else cases(operation, kind)
+            perturbed(operation, sample_cases(operation, "float64")) if kind == "perturbed" else cases(operation, kind)
         )
         found = [case for case in source if number in (None, case.number)]
     if limit is None or len(found) <= limit:
@@ -104,16 +100,12 @@ def _selected(operation: Operation, kind: str, limit: int | None, number: int | 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; the exit status is 1 if anything differs."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="parts of operations' names (default: all operations)")
     parser.add_argument("-k", "--kinds", nargs="+", choices=KINDS, default=KINDS, help="kinds of cases")
     parser.add_argument("-n", "--number", type=int, help="run only the case with this number")
     parser.add_argument("-l", "--limit", type=int, help="at most so many cases a kind")
-    parser.add_argument(
-        "-v", "--verbose", action="store_true", help="print every failure, not only the first"
-    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="print every failure, not only the first")
     parser.add_argument("-t", "--trace", action="store_true", help="print tracebacks of what was raised")
     parser.add_argument("--library", default="tinygrad_cnn", help='"torch" tries the sweep itself')
     options = parser.parse_args(arguments)

@@ -36,9 +36,7 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "xavier_normal_": lambda init, t: init.xavier_normal_(t, gain=0.5),
     "kaiming_uniform_": lambda init, t: init.kaiming_uniform_(t),
     "kaiming_uniform_ a": lambda init, t: init.kaiming_uniform_(t, a=5**0.5),
-    "kaiming_uniform_ fan_out relu": lambda init, t: init.kaiming_uniform_(
-        t, mode="fan_out", nonlinearity="relu"
-    ),
+    "kaiming_uniform_ fan_out relu": lambda init, t: init.kaiming_uniform_(t, mode="fan_out", nonlinearity="relu"),
     "kaiming_normal_": lambda init, t: init.kaiming_normal_(t, nonlinearity="tanh"),
     "kaiming_normal_ fan_out": lambda init, t: init.kaiming_normal_(t, mode="fan_out", a=0.1),
 }

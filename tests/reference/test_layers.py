@@ -132,7 +132,7 @@ def made(text: str, library: Library) -> Any:
 
     scope = {"nn": library.package.nn, "script_model": script_model, "OrderedDict": OrderedDict}
     library.package.manual_seed(0)
-    return eval(text, scope)  # noqa: S307 - the texts are above
+    return eval(text, scope)
 
 
 def tensor(library: Library, shape: tuple[int, ...], seed: int = 0, dtype: str = "float32") -> Any:
@@ -141,9 +141,7 @@ def tensor(library: Library, shape: tuple[int, ...], seed: int = 0, dtype: str =
 
 
 def copy_state(source: Any, theirs: Library, target: Any, ours: Library) -> None:
-    state = {
-        name: ours.tensor(Array(theirs.array(value).copy())) for name, value in source.state_dict().items()
-    }
+    state = {name: ours.tensor(Array(theirs.array(value).copy())) for name, value in source.state_dict().items()}
     target.load_state_dict(state)
 
 
@@ -252,9 +250,7 @@ ERRORS: dict[str, Callable[[Any, Callable[..., Any]], Any]] = {
     "float64 into float32": lambda nn, x: nn.Conv2d(3, 8, 3)(x(2, 3, 8, 8).double()),
     "integers into conv": lambda nn, x: nn.Conv2d(3, 8, 3)(x(2, 3, 8, 8).long()),
     "no channels given": lambda nn, x: nn.Conv2d(3),
-    "transposed: output_padding too large": lambda nn, x: nn.ConvTranspose2d(3, 8, 3, output_padding=1)(
-        x(2, 3, 4, 4)
-    ),
+    "transposed: output_padding too large": lambda nn, x: nn.ConvTranspose2d(3, 8, 3, output_padding=1)(x(2, 3, 4, 4)),
     "transposed: wrong channels": lambda nn, x: nn.ConvTranspose2d(3, 8, 3)(x(2, 4, 8, 8)),
     "linear: wrong features": lambda nn, x: nn.Linear(4, 3)(x(2, 5)),
     "linear: integers": lambda nn, x: nn.Linear(4, 3)(x(2, 4).long()),
@@ -299,9 +295,7 @@ ERRORS: dict[str, Callable[[Any, Callable[..., Any]], Any]] = {
     "buffer: not a tensor": lambda nn, x: nn.Module().register_buffer("a", 3),
     "parameter: not a tensor": lambda nn, x: setattr(nn.Linear(2, 2), "weight", 3),
     "parameter: a plain tensor": lambda nn, x: setattr(nn.Linear(2, 2), "weight", x(2, 2)),
-    "parameter: a dot in the name": lambda nn, x: nn.Module().register_parameter(
-        "a.b", nn.Parameter(x(2).detach())
-    ),
+    "parameter: a dot in the name": lambda nn, x: nn.Module().register_parameter("a.b", nn.Parameter(x(2).detach())),
     "parameter of integers": lambda nn, x: nn.Parameter(x(2).detach().long()),
     "module: name taken": lambda nn, x: nn.Linear(2, 2).add_module("weight", nn.ReLU()),
     "module: not a module": lambda nn, x: nn.Module().add_module("a", 3),
@@ -310,9 +304,7 @@ ERRORS: dict[str, Callable[[Any, Callable[..., Any]], Any]] = {
     "load: an unexpected key": lambda nn, x: nn.Linear(2, 2, bias=False).load_state_dict(
         {"weight": x(2, 2).detach(), "bias": x(2).detach()}
     ),
-    "load: another shape": lambda nn, x: nn.Linear(2, 2, bias=False).load_state_dict(
-        {"weight": x(3, 2).detach()}
-    ),
+    "load: another shape": lambda nn, x: nn.Linear(2, 2, bias=False).load_state_dict({"weight": x(3, 2).detach()}),
     "load: another shape, not strict": lambda nn, x: nn.Linear(2, 2).load_state_dict(
         {"weight": x(3, 2).detach()}, strict=False
     ),
@@ -323,7 +315,7 @@ ERRORS: dict[str, Callable[[Any, Callable[..., Any]], Any]] = {
 
 @pytest.mark.parametrize("case", ERRORS)
 def test_what_pytorch_rejects_is_rejected(case: str, pytorch: Library, ours: Library) -> None:
-    with pytest.raises(Exception) as expected:  # noqa: B017, PT011 - any error of PyTorch's
+    with pytest.raises(Exception) as expected:  # noqa: PT011 - any error of PyTorch's
         ERRORS[case](pytorch.package.nn, lambda *shape: tensor(pytorch, shape))
     allowed = (ValueError, TypeError, IndexError, RuntimeError, expected.type)
     with pytest.raises(allowed):
@@ -347,9 +339,7 @@ def test_shared_modules_and_walks(pytorch: Library, ours: Library) -> None:
     for library in (pytorch, ours):
         nn = library.package.nn
         shared = nn.Linear(3, 3)
-        model = nn.Sequential(
-            shared, nn.ReLU(), shared, nn.ModuleDict({"inner": nn.Sequential(shared, nn.Tanh())})
-        )
+        model = nn.Sequential(shared, nn.ReLU(), shared, nn.ModuleDict({"inner": nn.Sequential(shared, nn.Tanh())}))
         order: list[str] = []
         model.apply(lambda module, order=order: order.append(type(module).__name__))
         results.append(

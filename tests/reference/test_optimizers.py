@@ -96,9 +96,7 @@ def set_gradients(library: Library, params: list[Any], step: int) -> None:
             p.grad = library.tensor(Array(np.asarray(gradient * (step % 7 != 3), dtype=values.dtype)))
 
 
-def walk(
-    library: Library, params: list[Any], optimizer: Any, steps: range = range(STEPS)
-) -> list[np.ndarray]:
+def walk(library: Library, params: list[Any], optimizer: Any, steps: range = range(STEPS)) -> list[np.ndarray]:
     """The parameters after each step, one after the other."""
     path = []
     for step in steps:
@@ -191,9 +189,7 @@ def test_pytorchs_state_can_be_loaded(name: str, pytorch: Library, ours: Library
     walk(pytorch, theirs, optimizer, range(20))
     saved = optimizer.state_dict()
     saved["state"] = {k: {e: _move(ours, v) for e, v in s.items()} for k, s in saved["state"].items()}
-    saved["param_groups"] = [
-        {k: v for k, v in group.items() if k not in MACHINERY} for group in saved["param_groups"]
-    ]
+    saved["param_groups"] = [{k: v for k, v in group.items() if k not in MACHINERY} for group in saved["param_groups"]]
     params = [ours.tensor(Array(np.array(pytorch.array(p)), requires_grad=True)) for p in theirs]
     resumed = make(ours, name, params, OPTIONS[name])
     resumed.load_state_dict(saved)
@@ -233,9 +229,7 @@ def test_step_with_closure(pytorch: Library, ours: Library) -> None:
 
 
 @pytest.mark.parametrize(("name", "options"), BAD_OPTIONS, ids=[f"{n} {o}" for n, o in BAD_OPTIONS])
-def test_bad_options_are_rejected(
-    name: str, options: dict[str, Any], pytorch: Library, ours: Library
-) -> None:
+def test_bad_options_are_rejected(name: str, options: dict[str, Any], pytorch: Library, ours: Library) -> None:
     for library in (pytorch, ours):
         with pytest.raises((ValueError, TypeError)):
             make(library, name, parameters(library), options)

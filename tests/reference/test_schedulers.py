@@ -63,9 +63,7 @@ BAD_SCHEDULES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def make(
-    library: Library, name: str, options: dict[str, Any], optimizer: str, settings: dict[str, Any]
-) -> Any:
+def make(library: Library, name: str, options: dict[str, Any], optimizer: str, settings: dict[str, Any]) -> Any:
     """A scheduler over an optimizer with two groups."""
     params = [library.tensor(Array(np.ones(2), requires_grad=True)) for _ in range(2)]
     groups = [{"params": params[:1]}, {"params": params[1:], "lr": 0.02}]
@@ -124,9 +122,7 @@ def test_a_schedule_started_late(schedule: Any, pytorch: Library, ours: Library)
 
 
 @pytest.mark.parametrize(("name", "options"), BAD_SCHEDULES, ids=[f"{n} {o}" for n, o in BAD_SCHEDULES])
-def test_bad_options_are_rejected(
-    name: str, options: dict[str, Any], pytorch: Library, ours: Library
-) -> None:
+def test_bad_options_are_rejected(name: str, options: dict[str, Any], pytorch: Library, ours: Library) -> None:
     for library in (pytorch, ours):
         with pytest.raises((ValueError, TypeError)):
             make(library, name, options, "SGD", SGD)

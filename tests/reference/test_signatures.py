@@ -18,7 +18,8 @@ LEFT_OUT = {
     "device", "dtype", "generator", "foreach", "fused", "capturable", "differentiable", "size_average", "reduce",
     "_stacklevel", "only_inputs", "is_grads_batched", "materialize_grads", "verbose", "assign", "non_blocking",
     "with_kwargs", "always_call", "prepend", "decoupled_weight_decay",
-    "grad_variables", "orig_func", "destination", "memo", "allow_unused", "tensor", "swap_module", "chunk_size", "randomness", "strict", "in_dims",
+    "grad_variables", "orig_func", "destination", "memo", "allow_unused", "tensor", "swap_module", "chunk_size",
+    "randomness", "strict", "in_dims",
 }  # fmt: skip
 
 

@@ -134,7 +134,6 @@ class Select(Node):
         self.index = index
 
 
-
 Target = Node | Variable
 _NOTHING: tuple[Any, ...] = ()
 _sequence = itertools.count()

@@ -230,9 +230,7 @@ class Primitive:
                 result._node = Select(node, index)
                 result._requires_grad = True
 
-    def _kept(
-        self, plan: Plan, args: tuple[Any, ...], arrays: list[Any], residuals: dict[str, Any]
-    ) -> list[Any]:
+    def _kept(self, plan: Plan, args: tuple[Any, ...], arrays: list[Any], residuals: dict[str, Any]) -> list[Any]:
         """What the VJPs asked for, but for the output."""
         kept = []
         for position in plan.arguments:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.data.dataset import fetch, random_generator
 from tinygrad_cnn.errors import check_int
+from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["DataLoader"]
 
@@ -84,6 +86,9 @@ class DataLoader:
         self.drop_last = bool(drop_last)
         self.generator = generator
         self.persistent_workers = bool(persistent_workers)
+        self._resumed: Epoch | None = None  # what the next iteration goes on with
+        # Weak: an epoch that nobody holds any more was left by `break`.
+        self._latest: Callable[[], Epoch | None] = _no_epoch
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -91,8 +96,11 @@ class DataLoader:
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
-        # Not a generator function: the order is drawn now, not when the first batch is asked for.
-        return self._batches(self._order())
+        # The order is drawn now, not when the first batch is asked for.
+        epoch = self._resumed or Epoch(self, self._order())
+        self._resumed = None
+        self._latest = weakref.ref(epoch)
+        return epoch
 
     def _order(self) -> NDArray[np.intp]:
         size = len(self.dataset)
@@ -100,11 +108,119 @@ class DataLoader:
             return np.arange(size)
         return random_generator("DataLoader", self.generator).permutation(size)
 
-    def _batches(self, order: NDArray[np.intp]) -> Iterator[Any]:
-        stop = len(order) - len(order) % self.batch_size if self.drop_last else len(order)
-        for start in range(0, stop, self.batch_size):
-            indices = order[start : start + self.batch_size]
-            if self.collate_fn is None:
-                yield fetch(self.dataset, indices)
-            else:
-                yield self.collate_fn([self.dataset[index] for index in indices.tolist()])
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the epoch that was begun last stands, for `tinygrad_cnn.save`.
+
+        An epoch that has come to its end, or that was left by ``break``, is over: the next one will be a new one. In
+        the body of the loop over its last batch an epoch is not over.
+
+        Returns
+        -------
+        dict
+            ``"samples"`` and ``"batch_size"``, to recognise the loader by; ``"order"``, the positions (N,) of the
+            samples in the epoch, or None between epochs; ``"position"``, how many batches have been delivered; and
+            ``"generator"``, the state of the loader's own generator, or None.
+        """
+        epoch = self._resumed or self._latest()
+        running = epoch is not None and not epoch.is_over
+        return {
+            "samples": len(self.dataset),
+            "batch_size": self.batch_size,
+            "order": epoch.order if epoch is not None and running else None,
+            "position": epoch.position if epoch is not None and running else 0,
+            "generator": None if self.generator is None else self.generator.bit_generator.state,
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Let the next iteration go on where `state_dict` says: with the batches that were left of the epoch.
+
+        Raises
+        ------
+        TypeError
+            If `state_dict` is not a mapping.
+        ValueError
+            If it is not the state of a loader with as many samples, this batch size, and a generator of this kind.
+            Nothing is changed then.
+        """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"DataLoader.load_state_dict: expects a mapping but got {type(state_dict).__name__}")
+        epoch = _loaded_epoch(self, state_dict)
+        _load_generator(self.generator, state_dict["generator"])
+        self._resumed = epoch
+        self._latest = _no_epoch
+
+
+class Epoch:
+    """One walk through the data set: an iterator over batches that knows how far it is.
+
+    Attributes
+    ----------
+    order : ndarray
+        The positions (N,) of the samples.
+    position : int
+        How many batches have been delivered.
+    is_over : bool
+        Whether somebody asked for a batch after the last one.
+    """
+
+    def __init__(self, loader: DataLoader, order: NDArray[np.intp], position: int = 0) -> None:
+        self._loader = loader
+        self.order = order
+        self.position = position
+        self.is_over = False
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        loader = self._loader
+        start = self.position * loader.batch_size
+        indices = self.order[start : start + loader.batch_size]
+        if not len(indices) or (loader.drop_last and len(indices) < loader.batch_size):
+            self.is_over = True
+        if self.is_over:
+            raise StopIteration
+        if loader.collate_fn is None:
+            batch = fetch(loader.dataset, indices)
+        else:
+            batch = loader.collate_fn([loader.dataset[index] for index in indices.tolist()])
+        self.position += 1
+        return batch
+
+
+def _no_epoch() -> None:
+    """Stand for the weak reference to an epoch that is gone."""
+
+
+def _loaded_epoch(loader: DataLoader, state: Mapping[str, Any]) -> Epoch | None:
+    """Return the epoch that `state` describes, None if it was made between epochs."""
+    who = "DataLoader.load_state_dict"
+    keys = {"samples", "batch_size", "order", "position", "generator"}
+    if set(state) != keys:
+        raise ValueError(f"{who}: expects the keys {sorted(keys)} but got {sorted(map(str, state))}")
+    size = len(loader.dataset)
+    for name, own in (("samples", size), ("batch_size", loader.batch_size)):
+        if isinstance(state[name], np.ndarray | Tensor) or state[name] != own:
+            raise ValueError(f"{who}: the loader has {name}={own} but the state {state[name]}")
+    order, position = state["order"], state["position"]
+    if order is None:
+        return None
+    is_permutation = isinstance(order, np.ndarray) and order.shape == (size,) and order.dtype.kind == "i"
+    if not is_permutation or not np.array_equal(np.sort(order), np.arange(size)):
+        raise ValueError(f"{who}: order expects each position of {size} samples once")
+    if type(position) is not int or not 0 <= position <= len(loader):
+        raise ValueError(f"{who}: position expects 0 to {len(loader)} batches but got {position!r}")
+    return Epoch(loader, order.astype(np.intp), position)
+
+
+def _load_generator(generator: np.random.Generator | None, state: Any) -> None:
+    if generator is None or state is None:
+        if generator is not None or state is not None:
+            raise ValueError("DataLoader.load_state_dict: either the loader or the state has a generator of its own")
+        return
+    before = generator.bit_generator.state
+    try:
+        generator.bit_generator.state = state
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        generator.bit_generator.state = before
+        raise ValueError(f"DataLoader.load_state_dict: generator expects a state of its kind ({error!r})") from None

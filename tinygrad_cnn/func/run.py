@@ -116,9 +116,7 @@ class Run:
         create = is_grad_enabled() and (
             self.connected or any(isinstance(c, Variable) and c._requires_grad for c in cotangents)
         )
-        pairs = [
-            (y, c) for y, c in zip(self._outputs, cotangents, strict=True) if c is not None and y.requires_grad
-        ]
+        pairs = [(y, c) for y, c in zip(self._outputs, cotangents, strict=True) if c is not None and y.requires_grad]
         if not pairs or not self.inputs:
             return [x._wrap(np.zeros_like(x.data)) for x in self.inputs]
         outputs, seeds = zip(*pairs, strict=True)

@@ -69,7 +69,7 @@ def apply(function: np.ufunc, *arrays: Array) -> Array:
     """Return ``function(*arrays)``; if the arrays are large and of one shape, cut into blocks over all threads."""
     first = arrays[0]
     if first.size < _LARGE or any(array.shape != first.shape for array in arrays):
-        return function(*arrays)  # type: ignore[no-any-return]
+        return function(*arrays)
     dtype = function.resolve_dtypes((*(array.dtype for array in arrays), None))[-1]
     out = empty_like(first, dtype)
 

@@ -108,14 +108,20 @@ class LRScheduler:
 
         Raises
         ------
+        TypeError
+            If it is not a dict.
         ValueError
             If it is the state of another kind of scheduler.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(
+                f"{type(self).__name__}.load_state_dict: expects a dict but got {type(state_dict).__name__}"
+            )
         own = set(self.__dict__) - {"optimizer"}
         if set(state_dict) != own:
             raise ValueError(
                 f"{type(self).__name__}.load_state_dict: state_dict expects the keys {sorted(own)} "
-                f"but has {sorted(state_dict)}"
+                f"but has {sorted(map(str, state_dict))}"
             )
         self.__dict__.update(deepcopy(dict(state_dict)))
 

@@ -193,10 +193,12 @@ class Optimizer:
 
         Raises
         ------
+        TypeError
+            If it is not a dict of this form.
         ValueError
             If the groups, or a parameter's shape, do not match this optimizer's. Nothing is changed then.
         """
-        saved = state_dict["param_groups"]
+        saved = _checked_form(f"{self._name}.load_state_dict", state_dict)["param_groups"]
         sizes, own_sizes = ([len(group["params"]) for group in groups] for groups in (saved, self.param_groups))
         if sizes != own_sizes:
             raise ValueError(
@@ -237,6 +239,23 @@ class Optimizer:
             lines.append(f"Parameter Group {i}")
             lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
         return "\n".join([*lines, ")"])
+
+
+def _checked_form(operation: str, state_dict: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return `state_dict` if it is made like those of `Optimizer.state_dict`, or raise TypeError."""
+    keys = ("state", "param_groups")
+    if not isinstance(state_dict, Mapping) or any(key not in state_dict for key in keys):
+        raise TypeError(f"{operation}: state_dict expects a dict with the keys 'state' and 'param_groups'")
+    state, groups = (state_dict[key] for key in keys)
+    if not isinstance(state, Mapping) or not all(isinstance(values, Mapping) for values in state.values()):
+        raise TypeError(f"{operation}: state expects a dict of dicts")
+    if not isinstance(groups, list | tuple) or not all(
+        isinstance(group, Mapping) and isinstance(group.get("params"), list | tuple) for group in groups
+    ):
+        raise TypeError(f"{operation}: param_groups expects a list of dicts, each with a list 'params'")
+    if not all(isinstance(key, int) for group in groups for key in group["params"]):
+        raise TypeError(f"{operation}: params expects the positions of parameters")
+    return state_dict
 
 
 def check_number(

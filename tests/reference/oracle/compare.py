@@ -73,7 +73,7 @@ def evaluate(library: Library, call: Call, case: Case) -> Result:
             if case.order:
                 inputs = [t for t in tensors.values() if t.requires_grad]
                 _record_derivatives(library, result, output, inputs, case.order)
-        except Exception as error:  # noqa: BLE001 - whatever is raised is a result, to be compared
+        except Exception as error:
             result.error = error
     return result
 
@@ -92,9 +92,7 @@ def difference(expected: Result, actual: Result, operation: Operation, may_raise
         if (text := _value_difference(e, a, shapes_only=operation.random)) is not None:
             return f"value of output {k}: {text}"
     if expected.differentiable != actual.differentiable:
-        return (
-            f"requires_grad of the outputs: expected {expected.differentiable}, got {actual.differentiable}"
-        )
+        return f"requires_grad of the outputs: expected {expected.differentiable}, got {actual.differentiable}"
     for k, (e, a) in enumerate(zip(expected.arguments, actual.arguments, strict=True)):
         if (text := _array_difference(e, a)) is not None:
             return f"argument tensor {k} after the call: {text}"
@@ -176,9 +174,7 @@ def _error_difference(expected: BaseException, actual: Result) -> str | None:
     if actual.error is None:
         return f"accepted what PyTorch rejects ({reason})"
     if not isinstance(actual.error, (*ALLOWED_ERRORS, type(expected))):
-        return (
-            f"raised {type(actual.error).__name__} ({_first_line(actual.error)}) where PyTorch says: {reason}"
-        )
+        return f"raised {type(actual.error).__name__} ({_first_line(actual.error)}) where PyTorch says: {reason}"
     return None
 
 
@@ -200,9 +196,7 @@ def _derivative_difference(
         e = np.zeros_like(a) if e is None else e
         a = np.zeros_like(e) if a is None else a
         if (text := _array_difference(e, a)) is not None:
-            return (
-                f"{order} derivative, argument {k} of those that require a gradient (then cotangents): {text}"
-            )
+            return f"{order} derivative, argument {k} of those that require a gradient (then cotangents): {text}"
     return None
 
 
@@ -217,7 +211,8 @@ def _array_difference(expected: np.ndarray, actual: np.ndarray, shapes_only: boo
     if not wrong.any():
         return None
     where = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
-    return f"{int(wrong.sum())} of {wrong.size} elements differ, first at {where}: expected {expected[where]}, got {actual[where]}"
+    count = f"{int(wrong.sum())} of {wrong.size} elements differ"
+    return f"{count}, first at {where}: expected {expected[where]}, got {actual[where]}"
 
 
 def _wrong(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:

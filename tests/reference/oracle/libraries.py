@@ -16,8 +16,8 @@ from oracle.values import Array
 class Library:
     """Names to resolve, and a few verbs on tensors.
 
-    A name starts with a root: `tg` the package, `F` its functional module, `Tensor` the class (a method, called with the
-    tensor first), `attribute` (a property of the first argument) or `operator` (Python's own module).
+    A name starts with a root: `tg` the package, `F` its functional module, `Tensor` the class (a method, called with
+    the tensor first), `attribute` (a property of the first argument) or `operator` (Python's own module).
     """
 
     name: str
@@ -44,9 +44,7 @@ class Library:
     def array(self, tensor: Any) -> np.ndarray:
         raise NotImplementedError
 
-    def grad(
-        self, outputs: Sequence[Any], inputs: Sequence[Any], cotangents: Sequence[Any], again: bool
-    ) -> list[Any]:
+    def grad(self, outputs: Sequence[Any], inputs: Sequence[Any], cotangents: Sequence[Any], again: bool) -> list[Any]:
         """Vector-Jacobian products; None for an input that the outputs do not depend on."""
         raise NotImplementedError
 
@@ -66,9 +64,7 @@ class PyTorch(Library):
     def array(self, tensor: Any) -> np.ndarray:
         return tensor.detach().numpy(force=True)
 
-    def grad(
-        self, outputs: Sequence[Any], inputs: Sequence[Any], cotangents: Sequence[Any], again: bool
-    ) -> list[Any]:
+    def grad(self, outputs: Sequence[Any], inputs: Sequence[Any], cotangents: Sequence[Any], again: bool) -> list[Any]:
         return list(torch.autograd.grad(outputs, inputs, cotangents, create_graph=again, allow_unused=True))
 
 
@@ -88,9 +84,7 @@ class TinygradCNN(Library):
     def array(self, tensor: Any) -> np.ndarray:
         return np.asarray(tensor.data)
 
-    def grad(
-        self, outputs: Sequence[Any], inputs: Sequence[Any], cotangents: Sequence[Any], again: bool
-    ) -> list[Any]:
+    def grad(self, outputs: Sequence[Any], inputs: Sequence[Any], cotangents: Sequence[Any], again: bool) -> list[Any]:
         return list(self.package.grad(outputs, inputs, cotangents, create_graph=again, allow_unused=True))
 
 

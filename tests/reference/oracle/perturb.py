@@ -29,9 +29,7 @@ ARRAY_CHANGES: tuple[Change, ...] = (
     lambda a: Array(a.values.astype(np.int64)) if a.values.dtype != np.int64 else None,
     lambda a: Array(a.values.astype(np.float32), a.requires_grad) if a.values.dtype == np.float64 else None,
     lambda a: Array(a.values.astype(np.bool_)) if a.values.dtype == np.int64 else None,
-    lambda a: (
-        None if a.values.dtype.kind == "f" else Array(a.values - 100) if a.values.dtype == np.int64 else None
-    ),
+    lambda a: None if a.values.dtype.kind == "f" else Array(a.values - 100) if a.values.dtype == np.int64 else None,
     lambda a: Array(a.values + 100) if a.values.dtype == np.int64 else None,
     lambda a: "text",
 )

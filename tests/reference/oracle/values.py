@@ -1,8 +1,8 @@
 """Arguments of a call as plain descriptions, from which either library builds tensors of its own.
 
-A sample of PyTorch's holds its tensors in nested tuples, lists, dicts and slices. `describe` replaces every tensor by an
-`Array` (values and memory layout) and every dtype by a `DType`; `build` goes the other way, for either library. Each build
-copies the memory, so that neither library sees what the other wrote.
+A sample of PyTorch's holds its tensors in nested tuples, lists, dicts and slices. `describe` replaces every tensor by
+an `Array` (values and memory layout) and every dtype by a `DType`; `build` goes the other way, for either library. Each
+build copies the memory, so that neither library sees what the other wrote.
 """
 
 from __future__ import annotations
@@ -34,19 +34,13 @@ class Array:
         values = self.values
         if values.size == 0:
             return np.empty(values.shape, values.dtype)
-        extent = 1 + sum(
-            (n - 1) * s // values.itemsize for n, s in zip(values.shape, values.strides, strict=True)
-        )
+        extent = 1 + sum((n - 1) * s // values.itemsize for n, s in zip(values.shape, values.strides, strict=True))
         memory = np.lib.stride_tricks.as_strided(values, (extent,), (values.itemsize,)).copy()
         return np.lib.stride_tricks.as_strided(memory, values.shape, values.strides)
 
     def __repr__(self) -> str:
         values = self.values
-        layout = (
-            ""
-            if values.flags.c_contiguous
-            else f" strides={tuple(s // values.itemsize for s in values.strides)}"
-        )
+        layout = "" if values.flags.c_contiguous else f" strides={tuple(s // values.itemsize for s in values.strides)}"
         return f"{values.dtype}{values.shape}{layout}{' grad' if self.requires_grad else ''}"
 
 
