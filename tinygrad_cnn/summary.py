@@ -101,7 +101,8 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
     model : Module
         The model; its `forward` takes one tensor.
     input_shape : sequence of int
-        The shape of the input *with the batch*, ``(1, 3, 224, 224)`` for one colour image.
+        The shape of the input, ``(1, 3, 224, 224)`` for one colour image. Without the batch, that is with three
+        sizes or one, a batch of one is meant.
 
     Returns
     -------
@@ -223,7 +224,8 @@ def _check_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
             raise TypeError(f"summary: input_shape expects integers but got {size!r}")
         if size < 1:
             raise ValueError(f"summary: input_shape expects positive sizes but got {tuple(input_shape)}")
-    return tuple(int(size) for size in input_shape)
+    shape = tuple(int(size) for size in input_shape)
+    return (1, *shape) if len(shape) in (1, 3) else shape
 
 
 def _dtype(model: Module) -> np.dtype[Any]:

@@ -332,3 +332,37 @@ def test_a_node_shows_its_place_in_the_graph():
     assert (node.name, repr(node)) == ("add", "<add>")
     assert node.next_functions == ((y.grad_fn, 0),)
     assert y.grad_fn.next_functions == ((x, 0),)
+
+
+@primitive
+def _sine_and_cosine(x):
+    return np.sin(x), np.cos(x)
+
+
+@_sine_and_cosine.vjp("x")
+def _(g, output):
+    return g[0] * output[1] - g[1] * output[0]
+
+
+def test_a_second_derivative_reaches_an_output_among_several():
+    x = leaf(0.5, 1.0)
+    sine, _ = _sine_and_cosine(x)
+    (first,) = tg.grad(sine.sum(), x, create_graph=True)
+    (second,) = tg.grad(first.sum(), x)
+    np.testing.assert_allclose(second.data, -np.sin(x.data))
+
+
+def test_a_gradient_with_respect_to_an_output_that_a_vjp_asked_for():
+    x = leaf(0.5, 1.0)
+    sine, cosine = _sine_and_cosine(x)
+    (first,) = tg.grad(sine.sum(), x, create_graph=True)  # is the cosine itself
+    (second,) = tg.grad(first.sum(), cosine)
+    np.testing.assert_allclose(second.data, 1)
+
+
+def test_an_output_among_several_that_was_changed_in_place():
+    sine, cosine = _sine_and_cosine(leaf(0.5))
+    with tg.no_grad():
+        cosine.mul_(2)
+    with pytest.raises(RuntimeError, match="modified in place"):
+        sine.backward()

@@ -229,10 +229,15 @@ class _Pass:
                 value = tuple(self.unmodified(node, x) if isinstance(x, Variable) else x for x in value)
             values.append(value)
         if node.output is not None:
-            array, version = node.output
-            if version[0] > node.sequence:
+            array, version, selects = node.output
+            if any(cell[0] > node.sequence for cell in ([version] if selects is None else version)):
                 raise _modified(node)
-            values.append(self.tie(node, array) if self.create_graph else array)
+            if not self.create_graph:
+                values.append(array)
+            elif selects is None:
+                values.append(self.tie(node, array))
+            else:
+                values.append(tuple(self.tie(s() or Select(node, i), array[i]) for i, s in enumerate(selects)))
         return values + node.plan.constants if node.plan.constants else values
 
     def unmodified(self, node: Node, variable: Variable) -> Any:
@@ -242,9 +247,7 @@ class _Pass:
         return variable if self.create_graph else variable.data
 
     def tie(self, node: Node, array: Any) -> Any:
-        """The output of a node again, as a tensor that the node made."""
-        if type(array) is tuple:
-            return tuple(self.tie(Select(node, index), part) for index, part in enumerate(array))
+        """An output of a node again, as a tensor that the node made."""
         variable = self.like._wrap(array)
         variable._node = node
         variable._requires_grad = True

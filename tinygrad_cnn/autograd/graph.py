@@ -86,7 +86,8 @@ class Node:
     )
 
     saved: Sequence[Any] | None  # None once the graph was freed
-    output: tuple[Any, list[int]] | None  # the array, and the version of its storage
+    # The array, and the version of its storage; for several outputs all of these, and the nodes that select them.
+    output: tuple[Any, Any, list[weakref.ref[Select]] | None] | None
     shape: Any  # of the output; a tuple of them for several outputs
     dtype: Any
     hooks: dict[int, Callable[..., Any]] | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import types
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -204,7 +205,7 @@ class Primitive:
             result._node = node = Node(plan, edges, data.shape, dtype)
             result._requires_grad = True
             if plan.output:
-                node.output = data, result._version
+                node.output = data, result._version, None
             if plan.keeps:
                 node.saved = self._kept(plan, args, arrays, residuals)
 
@@ -223,12 +224,15 @@ class Primitive:
             return
         node = Node(plan, edges, tuple(x.data.shape for x in results), tuple(x.data.dtype for x in results))
         node.saved = self._kept(plan, args, arrays, residuals)
-        if plan.output:
-            node.output = tuple(x.data for x in results), [0]
+        selects = []
         for index, result in enumerate(results):
+            select = Select(node, index)
+            selects.append(weakref.ref(select))
             if result.data.dtype.kind == "f":
-                result._node = Select(node, index)
+                result._node = select
                 result._requires_grad = True
+        if plan.output:
+            node.output = tuple(x.data for x in results), [x._version for x in results], selects
 
     def _kept(self, plan: Plan, args: tuple[Any, ...], arrays: list[Any], residuals: dict[str, Any]) -> list[Any]:
         """What the VJPs asked for, but for the output."""
