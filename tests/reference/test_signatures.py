@@ -19,7 +19,7 @@ LEFT_OUT = {
     "_stacklevel", "only_inputs", "is_grads_batched", "materialize_grads", "verbose", "assign", "non_blocking",
     "with_kwargs", "always_call", "prepend", "decoupled_weight_decay",
     "grad_variables", "orig_func", "destination", "memo", "allow_unused", "tensor", "swap_module", "chunk_size",
-    "randomness", "strict", "in_dims",
+    "randomness", "strict", "in_dims", "_preallocate_and_copy",
 }  # fmt: skip
 
 

@@ -62,6 +62,8 @@ def test_a_read_only_folder_keeps_its_file(name):
             import numpy as np
             from tinygrad_cnn.serialization import load, save
             load(sys.argv[1])
+            if sys.argv[1].endswith("safetensors"):  # imported while Python's own folders can still be read
+                import safetensors, safetensors.numpy
             if os.geteuid() == 0:  # who may write everywhere
                 os.setuid(65534)
             try:
