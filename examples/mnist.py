@@ -32,9 +32,9 @@ class Net(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 20, kernel_size=5)
-        self.conv2 = nn.Conv2d(20, 40, kernel_size=5)
-        self.fc1 = nn.Linear(40 * 4 * 4, 128)
+        self.conv1 = nn.Conv2d(1, 16, kernel_size=5)
+        self.conv2 = nn.Conv2d(16, 32, kernel_size=5)
+        self.fc1 = nn.Linear(32 * 4 * 4, 128)
         self.fc2 = nn.Linear(128, 10)
 
     def forward(self, x: tg.Tensor) -> tg.Tensor:
@@ -81,7 +81,7 @@ def main() -> None:
     test_loader = DataLoader(test_set, batch_size=500)
 
     # A small data set needs more passes for as many steps.
-    epochs = args.epochs or max(3, 24_000 // len(train_set))
+    epochs = args.epochs or max(2, 24_000 // len(train_set))
     model = Net()
     optimizer = optim.SGD(model.parameters(), lr=args.lr, momentum=0.9, weight_decay=5e-4)
     scheduler = optim.lr_scheduler.OneCycleLR(optimizer, args.lr, epochs=epochs, steps_per_epoch=len(train_loader))
@@ -154,7 +154,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--dataset", choices=["auto", *TITLES], default="auto", help="default: MNIST if it can be had")
     parser.add_argument("--data-dir", help="folder with the files of the data set, and where to download them to")
-    parser.add_argument("--epochs", type=int, help="default: 3, more for a small data set")
+    parser.add_argument("--epochs", type=int, help="default: 2, more for a small data set")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=0.1, help="the highest learning rate of the schedule")
     parser.add_argument("--seed", type=int, default=0)
