@@ -9,13 +9,14 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from tinygrad_cnn import machine
 from tinygrad_cnn.kernels.blas import parallel_products, single_threaded
 from tinygrad_cnn.kernels.geometry import BLOCK_BYTES
-from tinygrad_cnn.kernels.threads import get_num_threads
+from tinygrad_cnn.kernels.threads import Call, get_num_threads
 from tinygrad_cnn.machine import Blas, Processor
 from tinygrad_cnn.version import __version__
 
@@ -179,8 +180,8 @@ def gemm_rate(threads: int, seconds: float = _GEMM_SECONDS) -> float:
     a = np.full((n, n), 1.0, np.float32)
     results = [np.empty((n, n), np.float32) for _ in range(threads)]
 
-    def multiply(result: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
-        np.matmul(a, a, out=result)
+    def multiply(result: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> list[Call]:
+        return [partial(np.matmul, a, a, out=result)]
 
     def measure(repeat: Callable[[], None]) -> float:
         repeat()  # wakes the threads up and touches the memory

@@ -7,17 +7,19 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
 
-from tinygrad_cnn.kernels import blas, threads
+from tinygrad_cnn.kernels import bells, blas, buffers, threads
 from tinygrad_cnn.kernels.conv import bias_grad, conv2d, conv2d_input_grad, conv2d_weight_grad
 from tinygrad_cnn.kernels.elementwise import apply, relu, relu_grad
 from tinygrad_cnn.kernels.gemm import matmul
 from tinygrad_cnn.kernels.pool import avg_pool2d, avg_pool2d_grad, max_pool2d, max_pool2d_scatter
-from tinygrad_cnn.kernels.threads import get_num_threads, parallel, set_num_threads
+from tinygrad_cnn.kernels.threads import get_num_threads, parallel, parallel_calls, set_num_threads
 
 
 @pytest.fixture(autouse=True)
@@ -235,7 +237,7 @@ def test_without_threadpoolctl_products_are_not_cut_over_threads(monkeypatch):
     set_num_threads(2)
     here = threading.get_ident()
     seen = []
-    blas.parallel_products(lambda block: seen.append((block, threading.get_ident())), [1, 2, 3])
+    blas.parallel_products(lambda block: [lambda: seen.append((block, threading.get_ident()))], [1, 2, 3])
     assert seen == [(1, here), (2, here), (3, here)]
     a = np.random.default_rng(0).standard_normal((300, 200))
     np.testing.assert_allclose(matmul(a, a.T), np.einsum("ik,jk->ij", a, a), atol=1e-9)
@@ -277,3 +279,114 @@ def test_import_loads_no_threadpoolctl_and_starts_no_thread():
         "assert 'threadpoolctl' not in sys.modules; assert threading.active_count() == 1"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_calls_of_a_block_run_in_order_and_every_block_once():
+    for number in (1, 2, 4):
+        set_num_threads(number)
+        done = []
+
+        def plan(block, done=done):
+            return [lambda step=step: done.append((block, step)) for step in range(3)]
+
+        parallel_calls(plan, list(range(50)))
+        assert sorted(done) == [(block, step) for block in range(50) for step in range(3)]
+        for block in range(50):
+            assert [step for other, step in done if other == block] == [0, 1, 2]
+
+
+def test_an_error_in_a_call_comes_out_and_the_pool_goes_on():
+    set_num_threads(2)
+    for bad in (0, 7):
+
+        def plan(block, bad=bad):
+            return [lambda: 1 // (block - bad)]
+
+        with pytest.raises(ZeroDivisionError):
+            parallel_calls(plan, list(range(8)))
+    done = []
+    parallel_calls(lambda block: [lambda: done.append(block)], [1, 2, 3])
+    assert sorted(done) == [1, 2, 3]
+
+
+def test_blocks_of_several_threads_have_scratch_of_their_own():
+    set_num_threads(3)
+    out = np.empty((6, 1 << 16))
+
+    def plan(block):
+        memory = buffers.scratch("number", out.shape[1:], out.dtype)
+        return [
+            lambda: np.copyto(memory, block),
+            lambda: np.sqrt(memory, out=memory),
+            lambda: np.multiply(memory, memory, out=out[block]),
+        ]
+
+    for _ in range(20):
+        out.fill(-1)
+        parallel_calls(plan, list(range(6)))
+        np.testing.assert_allclose(out, np.broadcast_to(np.arange(6.0)[:, None], out.shape))
+    assert buffers.scratch("number", (4,), np.float64).base is not None
+
+
+def test_a_helper_that_fell_asleep_comes_back():
+    set_num_threads(2)
+    pool = threads._Pool()
+    for _ in range(3):
+        done = []
+        pool.run([[partial(done.append, 0)], [partial(done.append, 1)]])
+        assert sorted(done) == [0, 1]
+        deadline = time.monotonic() + 20
+        while len(pool._sleeping) < 1 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert len(pool._sleeping) == 1
+
+
+def test_an_interrupt_waits_for_the_helpers():
+    """The caller's arrays are not touched any more when it gets its exception."""
+    set_num_threads(2)
+    started, written = threading.Event(), []
+
+    def slow():
+        started.set()
+        time.sleep(0.05)
+        written.append(True)
+
+    def interrupted():
+        started.wait(20)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        parallel_calls(lambda block: [slow if block == 0 else interrupted], [0, 1])
+    assert written == [True]
+
+
+def test_bells_are_heard_once_rung():
+    ring = bells.Bells(3)
+    assert not ring.rung(0)
+    assert not ring.wait(0)
+    ring.ring(0)
+    assert ring.wait(0)
+    ring.silence(0)
+    assert not ring.rung(0)
+    ring.ring_with_head_start(1)
+    assert ring.rung(1)
+    assert not ring.rung(0)
+    assert not ring.rung(2)
+    assert ring.ring_and_wait(2, 1)
+    assert ring.rung(2)
+    assert not ring.ring_and_wait(2, 0)
+
+
+def test_a_waiting_thread_hears_another_one_ring():
+    ring = bells.Bells(2)
+    heard = threading.Event()
+
+    def listen():
+        while not ring.wait(0):
+            pass
+        heard.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    assert not heard.is_set()
+    ring.ring_with_head_start(0)
+    assert heard.wait(20)

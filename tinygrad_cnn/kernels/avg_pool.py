@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels.elementwise import empty_like, scratch_like
-from tinygrad_cnn.kernels.threads import parallel
+from tinygrad_cnn.kernels.threads import Call, parallel_calls
 from tinygrad_cnn.kernels.windows import Axis, axes, check_shape, image_blocks, reduce_windows
 
 __all__ = ["avg_pool2d", "avg_pool2d_grad"]
@@ -72,17 +73,19 @@ def avg_pool2d_grad(
     divisor = _divisor(rows, columns, count_include_pad, divisor_override, g.dtype)
     result = empty_like(g, shape=tuple(input_shape))
 
-    def compute(part: slice) -> None:
+    def plan(part: slice) -> list[Call]:
         target = result[part]
         share = scratch_like("share", g[part], 1)[0]
-        np.divide(g[part], divisor, out=share)
         lines = scratch_like("lines", share, 1, shape=(*share.shape[:3], columns.size))[0]
-        lines[...] = 0
+        calls: list[Call] = [partial(np.divide, g[part], divisor, out=share), partial(np.copyto, lines, 0)]
         for windows, places in columns.taps():
-            np.add(lines[:, :, :, places], share[:, :, :, windows], out=lines[:, :, :, places])
-        target[...] = 0
+            place = lines[:, :, :, places]
+            calls.append(partial(np.add, place, share[:, :, :, windows], out=place))
+        calls.append(partial(np.copyto, target, 0))
         for windows, places in rows.taps():
-            np.add(target[:, :, places], lines[:, :, windows], out=target[:, :, places])
+            place = target[:, :, places]
+            calls.append(partial(np.add, place, lines[:, :, windows], out=place))
+        return calls
 
-    parallel(compute, image_blocks(result))
+    parallel_calls(plan, image_blocks(result))
     return result

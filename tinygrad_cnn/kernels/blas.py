@@ -18,10 +18,10 @@ from __future__ import annotations
 import importlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from tinygrad_cnn.kernels.threads import parallel
+from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
 __all__ = ["SMALL_WORK", "parallel_products", "single_threaded"]
 
@@ -95,15 +95,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=single_threaded.after_fork)
 
 
-def parallel_products(function: Callable[[Block], object], blocks: list[Block], work: int = SMALL_WORK + 1) -> None:
-    """Call ``function(block)`` for every block, in several threads if BLAS can be held to one thread meanwhile.
+def parallel_products(plan: Callable[[Block], Iterable[Call]], blocks: list[Block], work: int = SMALL_WORK + 1) -> None:
+    """Do what `plan` says for every block, in several threads if BLAS can be held to one thread meanwhile.
 
-    For functions that multiply matrices; see `tinygrad_cnn.kernels.threads.parallel` for the rest. If all blocks
+    For calls that multiply matrices; see `tinygrad_cnn.kernels.threads.parallel_calls` for the rest. If all blocks
     together multiply at most `SMALL_WORK` numbers (`work` says how many), they just run.
     """
     if work <= SMALL_WORK or not single_threaded.available:
         for block in blocks:
-            function(block)
+            for call in plan(block):
+                call()
         return
     with single_threaded:
-        parallel(function, blocks)
+        parallel_calls(plan, blocks)

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["empty", "empty_channels_last", "release", "scratch"]
+__all__ = ["choose_scratch", "empty", "empty_channels_last", "release", "scratch"]
 
 SMALLEST = 1 << 17
 LIMIT = 1 << 30
@@ -102,7 +102,8 @@ class _Block:
 
 class _Scratch(threading.local):
     def __init__(self) -> None:
-        self.memory: dict[str, NDArray[np.uint8]] = {}
+        self.sets: dict[int, dict[str, NDArray[np.uint8]]] = {}
+        self.memory = self.sets.setdefault(0, {})
 
 
 _store = _Store()
@@ -134,11 +135,19 @@ def empty_channels_last(shape: tuple[int, int, int, int], dtype: DTypeLike = np.
     return empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
 
 
+def choose_scratch(number: int) -> None:
+    """Let `scratch`, in this thread, hand out memory of set `number` from now on; 0 is the usual one.
+
+    A thread that prepares work for others gives each of them a set.
+    """
+    _scratch.memory = _scratch.sets.setdefault(number, {})
+
+
 def scratch(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """Return an uninitialised array for use inside one block of work.
 
-    It belongs to the calling thread and is overwritten by the thread's next call with the same name: it must not
-    leave the kernel that asked for it.
+    It belongs to the calling thread, and to the set that `choose_scratch` chose, and is overwritten by the thread's
+    next call with the same name: it must not leave the kernel that asked for it.
     """
     dtype = np.dtype(dtype)
     nbytes = math.prod(shape) * dtype.itemsize

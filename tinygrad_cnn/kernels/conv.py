@@ -12,6 +12,7 @@ Padding is ((top, bottom), (left, right)); stride and dilation are pairs (height
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -23,7 +24,8 @@ from tinygrad_cnn.kernels.blas import parallel_products
 from tinygrad_cnn.kernels.buffers import empty, empty_channels_last, scratch
 from tinygrad_cnn.kernels.conv_input_grad import input_grad
 from tinygrad_cnn.kernels.geometry import Block, Geometry
-from tinygrad_cnn.kernels.patches import channels_last, channels_last_block, patches
+from tinygrad_cnn.kernels.patches import channels_last, channels_last_block, few_channels, patches
+from tinygrad_cnn.kernels.threads import Call
 
 __all__ = ["bias_grad", "conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
 
@@ -63,18 +65,26 @@ def conv2d(
     # (groups, o / groups, kh · kw · c / groups): a patch's order
     matrix = w.reshape(s.groups, -1, s.c // s.groups, s.kh, s.kw)
     matrix = np.ascontiguousarray(_patch_order(matrix, s), dtype).reshape(s.groups, -1, s.patch_size)
-    row = None if bias is None else np.tile(bias, s.ow)
+    # A bias is one more weight, of a 1 in every patch. Where patches are long rows, writing those ones would cost more
+    # than adding a tiled row to the result.
+    ones = bias is not None and few_channels(s)
+    if bias is not None and ones:
+        matrix = np.concatenate((matrix, bias.astype(dtype).reshape(s.groups, -1, 1)), axis=2)
+    row = None if bias is None or ones else np.tile(bias, s.ow)
     y_last = channels_last(y)
 
-    def compute(block: Block) -> None:
+    def plan(block: Block) -> list[Call]:
+        calls: list[Call] = []
         part = y_last[block.images, block.rows]
-        rows = part.reshape(-1, s.groups, s.o // s.groups)
-        np.matmul(patches(x, s, block), matrix.transpose(0, 2, 1), out=rows.transpose(1, 0, 2))
+        columns = patches(x, s, block, calls, ones=ones)
+        rows = part.reshape(len(columns), -1, s.groups, s.o // s.groups).transpose(0, 2, 1, 3)
+        calls.append(partial(np.matmul, columns, matrix.transpose(0, 2, 1), out=rows))
         if row is not None:
             lines = part.reshape(-1, row.size)
-            np.add(lines, row, out=lines)
+            calls.append(partial(np.add, lines, row, out=lines))
+        return calls
 
-    parallel_products(compute, s.blocks(s.patch_size * s.groups * dtype.itemsize), s.work)
+    parallel_products(plan, s.blocks(s.patch_size * s.groups * dtype.itemsize), s.work)
     return y
 
 
@@ -144,19 +154,24 @@ def conv2d_weight_grad(
     shares = _shares(blocks, max(2, min(_MOST_SHARES, _SHARE_BYTES // weight_bytes)))
     sums = empty((len(shares), *shape), dtype)
 
-    def compute(share: int) -> None:
+    def plan(share: int) -> list[Call]:
+        calls: list[Call] = []
         total = sums[share]
         for number, block in enumerate(shares[share]):
-            rows = channels_last_block(g, block, "gradient").reshape(-1, s.groups, s.o // s.groups)
-            matrix = patches(x, s, block).transpose(0, 2, 1)
-            if number == 0:
-                np.matmul(matrix, rows.transpose(1, 0, 2), out=total)
-            else:
-                term = scratch("term", shape, dtype)
-                np.matmul(matrix, rows.transpose(1, 0, 2), out=term)
-                np.add(total, term, out=total)
+            rows = channels_last_block(g, block, "gradient", calls)
+            columns = patches(x, s, block, calls)
+            pieces = len(columns)
+            rows = rows.reshape(pieces, -1, s.groups, s.o // s.groups).transpose(0, 2, 1, 3)
+            in_place = number == 0 and pieces == 1
+            terms = total[None] if in_place else scratch("terms", (pieces, *shape), dtype)
+            calls.append(partial(np.matmul, columns.transpose(0, 1, 3, 2), rows, out=terms))
+            if number:
+                calls.extend(partial(np.add, total, term, out=total) for term in terms)
+            elif not in_place:
+                calls.append(partial(np.add.reduce, terms, axis=0, out=total))
+        return calls
 
-    parallel_products(compute, list(range(len(shares))))
+    parallel_products(plan, list(range(len(shares))))
     total = sums.sum(axis=0, dtype=dtype).reshape(s.groups, s.kh, s.kw, s.c // s.groups, -1)
     return np.ascontiguousarray(total.transpose(0, 4, 3, 1, 2)).reshape(weight_shape)
 
@@ -173,11 +188,11 @@ def bias_grad(g: Array) -> Array:
     sums = empty((len(starts), width * channels), g.dtype)
     ones = np.ones((1, step), g.dtype)
 
-    def compute(number: int) -> None:
+    def plan(number: int) -> list[Call]:
         part = lines[starts[number] : starts[number] + step]
-        np.matmul(ones[:, : len(part)], part, out=sums[number : number + 1])
+        return [partial(np.matmul, ones[:, : len(part)], part, out=sums[number : number + 1])]
 
-    parallel_products(compute, list(range(len(starts))))
+    parallel_products(plan, list(range(len(starts))))
     return np.asarray(sums.sum(axis=0).reshape(width, channels).sum(axis=0))
 
 

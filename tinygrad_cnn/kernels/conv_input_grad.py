@@ -13,6 +13,7 @@ kh · kw strided additions bring them home.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from tinygrad_cnn.kernels.blas import parallel_products
 from tinygrad_cnn.kernels.buffers import scratch
 from tinygrad_cnn.kernels.geometry import Block, Geometry
 from tinygrad_cnn.kernels.patches import channels_last, channels_last_block
+from tinygrad_cnn.kernels.threads import Call
 
 __all__ = ["input_grad"]
 
@@ -41,11 +43,13 @@ def input_grad(g: Array, w: Array, s: Geometry, out: Array) -> None:
 def _by_positions(g: Array, w: Array, s: Geometry, out: Array) -> None:
     matrix = np.ascontiguousarray(w.reshape(s.o, s.c), out.dtype)
 
-    def compute(block: Block) -> None:
-        rows = channels_last_block(g, block, "gradient").reshape(-1, s.o)
-        np.matmul(rows, matrix, out=out[block.images, block.rows].reshape(-1, s.c))
+    def plan(block: Block) -> list[Call]:
+        calls: list[Call] = []
+        rows = channels_last_block(g, block, "gradient", calls).reshape(-1, s.o)
+        calls.append(partial(np.matmul, rows, matrix, out=out[block.images, block.rows].reshape(-1, s.c)))
+        return calls
 
-    parallel_products(compute, s.blocks((s.c + s.o) * out.dtype.itemsize))
+    parallel_products(plan, s.blocks((s.c + s.o) * out.dtype.itemsize))
 
 
 def _by_rows(g: Array, w: Array, s: Geometry, out: Array) -> None:
@@ -54,14 +58,14 @@ def _by_rows(g: Array, w: Array, s: Geometry, out: Array) -> None:
     # (kw · o, kh · c), the taps of a row in reverse: position q sees g[q - kw + 1] ... g[q]
     matrix = np.ascontiguousarray(w[:, :, :, ::-1].transpose(3, 0, 2, 1), out.dtype).reshape(s.kw * s.o, s.kh * s.c)
 
-    def compute(block: Block) -> None:
+    def plan(block: Block) -> list[Call]:
+        calls: list[Call] = []
         first, last = block.rows.start, block.rows.stop  # rows of x
         low, high = max(first + top - s.kh + 1, 0), min(last + top, s.oh)  # rows of g that reach them
         part = out[block.images, first:last]
         if low >= high:
-            part[...] = 0
-            return
-        rows = _with_pitch(channels_last(g[block.images, :, low:high]), s.kw, out.dtype)
+            return [partial(np.copyto, part, 0)]
+        rows = _with_pitch(channels_last(g[block.images, :, low:high]), s.kw, out.dtype, calls)
         n, height = part.shape[0], high - low
         positions = n * height * pitch
         sums = scratch("sums", (positions, s.kh * s.c), out.dtype)
@@ -69,17 +73,18 @@ def _by_rows(g: Array, w: Array, s: Geometry, out: Array) -> None:
             count = -(-(positions - r) // s.kw)
             start = r * s.o
             view = rows[start : start + count * s.kw * s.o].reshape(count, s.kw * s.o)
-            np.matmul(view, matrix, out=sums[r :: s.kw])
+            calls.append(partial(np.matmul, view, matrix, out=sums[r :: s.kw]))
         terms = sums.reshape(n, height, pitch, s.kh, s.c)[:, :, left : left + s.w]
         # x row h gets tap i of the gradient's row h + top - i
         shifts = [(i, low + i - top - first) for i in range(s.kh)]
-        _add_rows(part, [(terms[:, :, :, i], shift) for i, shift in shifts])
+        _add_rows(part, [(terms[:, :, :, i], shift) for i, shift in shifts], calls)
+        return calls
 
     blocks = s.input_blocks(s.kh * s.c * out.dtype.itemsize + s.o * out.dtype.itemsize)
-    parallel_products(compute, blocks)
+    parallel_products(plan, blocks)
 
 
-def _with_pitch(g: Array, kw: int, dtype: Any) -> Array:
+def _with_pitch(g: Array, kw: int, dtype: Any, calls: list[Call]) -> Array:
     """Return (n, rows, ow, o) flat, with kw - 1 zero positions before each row and after the last."""
     n, rows, ow, o = g.shape
     pitch = ow + kw - 1
@@ -87,14 +92,16 @@ def _with_pitch(g: Array, kw: int, dtype: Any) -> Array:
     # up to kw - 1 positions are read beyond the end, and a last piece may be incomplete
     flat = scratch("rows", (body + 2 * kw * o,), dtype)
     frame = flat[:body].reshape(n, rows, pitch, o)
-    frame[:, :, : kw - 1] = 0
-    np.copyto(frame[:, :, kw - 1 :], g)
-    flat[body:] = 0
+    calls += [
+        partial(np.copyto, frame[:, :, : kw - 1], 0),
+        partial(np.copyto, frame[:, :, kw - 1 :], g),
+        partial(np.copyto, flat[body:], 0),
+    ]
     return flat
 
 
-def _add_rows(out: Array, terms: list[tuple[Array, int]]) -> None:
-    """Set ``out[:, shift + r]`` to the sum of ``term[:, r]`` over the terms, whose shifts count up by one."""
+def _add_rows(out: Array, terms: list[tuple[Array, int]], calls: list[Call]) -> None:
+    """Let ``out[:, shift + r]`` be the sum of ``term[:, r]`` over the terms, whose shifts count up by one."""
     height = out.shape[1]
     parts = []
     for term, shift in terms:
@@ -104,13 +111,14 @@ def _add_rows(out: Array, terms: list[tuple[Array, int]]) -> None:
     low, high, first = parts[0]
     start, stop, second = parts[1] if len(parts) > 1 else (high, high, first[:, :0])
     # Where the first two meet, one addition writes what a copy and an addition would write twice.
-    out[:, :low] = 0
-    out[:, stop:] = 0
-    np.copyto(out[:, low:start], first[:, : start - low])
-    np.add(first[:, start - low :], second[:, : high - start], out=out[:, start:high])
-    np.copyto(out[:, high:stop], second[:, high - start :])
-    for low, high, term in parts[2:]:
-        np.add(out[:, low:high], term, out=out[:, low:high])
+    calls += [
+        partial(np.copyto, out[:, :low], 0),
+        partial(np.copyto, out[:, stop:], 0),
+        partial(np.copyto, out[:, low:start], first[:, : start - low]),
+        partial(np.add, first[:, start - low :], second[:, : high - start], out=out[:, start:high]),
+        partial(np.copyto, out[:, high:stop], second[:, high - start :]),
+    ]
+    calls.extend(partial(np.add, out[:, low:high], term, out=out[:, low:high]) for low, high, term in parts[2:])
 
 
 def _by_patches(g: Array, w: Array, s: Geometry, out: Array) -> None:
@@ -121,20 +129,23 @@ def _by_patches(g: Array, w: Array, s: Geometry, out: Array) -> None:
     matrix = w.reshape(s.groups, -1, depth, s.kh, s.kw).transpose(0, 1, 3, 4, 2)
     matrix = np.ascontiguousarray(matrix, out.dtype).reshape(s.groups, -1, s.patch_size)
 
-    def compute(block: Block) -> None:
-        rows = channels_last_block(g, block, "gradient").reshape(-1, s.groups, s.o // s.groups)
+    def plan(block: Block) -> list[Call]:
+        calls: list[Call] = []
+        rows = channels_last_block(g, block, "gradient", calls).reshape(-1, s.groups, s.o // s.groups)
         spread = scratch("patches", (s.groups, len(rows), s.patch_size), out.dtype)
-        np.matmul(rows.transpose(1, 0, 2), matrix, out=spread)
+        calls.append(partial(np.matmul, rows.transpose(1, 0, 2), matrix, out=spread))
         part = out[block.images]
         n = len(part)
         taps = spread.reshape(s.groups, n, s.oh, s.ow, s.kh, s.kw, depth).transpose(1, 2, 3, 4, 5, 0, 6)
         total = scratch("padded", (n, height, width, s.groups, depth), out.dtype)
-        total[...] = 0
+        calls.append(partial(np.copyto, total, 0))
         for i in range(s.kh):
             for j in range(s.kw):
                 y, x = i * dh, j * dw
                 place = total[:, y : y + sh * s.oh : sh, x : x + sw * s.ow : sw]
-                np.add(place, taps[:, :, :, i, j], out=place)
-        np.copyto(part, total.reshape(n, height, width, s.c)[:, top : top + s.h, left : left + s.w])
+                calls.append(partial(np.add, place, taps[:, :, :, i, j], out=place))
+        inside = total.reshape(n, height, width, s.c)[:, top : top + s.h, left : left + s.w]
+        calls.append(partial(np.copyto, part, inside))
+        return calls
 
-    parallel_products(compute, s.blocks(s.patch_size * s.groups * out.dtype.itemsize, whole_images=True))
+    parallel_products(plan, s.blocks(s.patch_size * s.groups * out.dtype.itemsize, whole_images=True))

@@ -6,6 +6,7 @@ cache. With stride 1 a tap covers whole rows of memory, w · c numbers long.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.kernels.buffers import empty, scratch
 from tinygrad_cnn.kernels.geometry import Block, Geometry
 from tinygrad_cnn.kernels.patches import channels_last, padded
-from tinygrad_cnn.kernels.threads import parallel
+from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
 __all__ = ["forward", "input_grad", "weight_grad"]
 
@@ -43,20 +44,22 @@ def forward(x: Array, w: Array, s: Geometry, out: Array) -> None:
     taps = _taps(w, s)
     y = channels_last(out)
 
-    def compute(block: Block) -> None:
+    def plan(block: Block) -> list[Call]:
+        calls: list[Call] = []
         part = y[block.images, block.rows]
         n, rows = part.shape[:2]
         total = part.reshape(n, rows, s.ow, s.c, multiplier)
-        source = padded(x, s, block, planes=False)[..., None]
+        source = padded(x, s, block, calls, planes=False)[..., None]
         term = scratch("term", total.shape, out.dtype)
         for i in range(s.kh):
             for j in range(s.kw):
                 target = term if i or j else total
-                np.multiply(_window(source, s, i, j, rows), taps[i, j], out=target)
+                calls.append(partial(np.multiply, _window(source, s, i, j, rows), taps[i, j], out=target))
                 if target is term:
-                    np.add(total, term, out=total)
+                    calls.append(partial(np.add, total, term, out=total))
+        return calls
 
-    parallel(compute, s.blocks(_position_bytes(s, out.dtype)))
+    parallel_calls(plan, s.blocks(_position_bytes(s, out.dtype)))
 
 
 def input_grad(g: Array, w: Array, s: Geometry, out: Array) -> None:
@@ -67,21 +70,22 @@ def input_grad(g: Array, w: Array, s: Geometry, out: Array) -> None:
     height, width = s.padded_size
     x = channels_last(out)
 
-    def compute(block: Block) -> None:
+    def plan(block: Block) -> list[Call]:
         source = channels_last(g[block.images]).reshape(-1, s.oh, s.ow, s.c, multiplier)
         n = len(source)
         total = scratch("padded", (n, height, width, s.c), out.dtype)
-        total[...] = 0
+        calls: list[Call] = [partial(np.copyto, total, 0)]
         term = scratch("term", (n, s.oh, s.ow, s.c), out.dtype)
         for i in range(s.kh):
             for j in range(s.kw):
                 place = _window(total, s, i, j, s.oh)
                 for m in range(multiplier):
-                    np.multiply(source[..., m], taps[i, j, :, m], out=term)
-                    np.add(place, term, out=place)
-        np.copyto(x[block.images], total[:, top : top + s.h, left : left + s.w])
+                    calls.append(partial(np.multiply, source[..., m], taps[i, j, :, m], out=term))
+                    calls.append(partial(np.add, place, term, out=place))
+        calls.append(partial(np.copyto, x[block.images], total[:, top : top + s.h, left : left + s.w]))
+        return calls
 
-    parallel(compute, s.blocks(_position_bytes(s, out.dtype), whole_images=True))
+    parallel_calls(plan, s.blocks(_position_bytes(s, out.dtype), whole_images=True))
 
 
 def weight_grad(g: Array, x: Array, s: Geometry, dtype: np.dtype[Any]) -> Array:
@@ -90,17 +94,19 @@ def weight_grad(g: Array, x: Array, s: Geometry, dtype: np.dtype[Any]) -> Array:
     blocks = s.blocks(_position_bytes(s, dtype))
     sums = empty((len(blocks), s.kh, s.kw, s.o), dtype)
 
-    def compute(number: int) -> None:
+    def plan(number: int) -> list[Call]:
+        calls: list[Call] = []
         block = blocks[number]
         rows = channels_last(g[block.images, :, block.rows])
         height = rows.shape[1]
-        source = padded(x, s, block, planes=False)[..., None]
+        source = padded(x, s, block, calls, planes=False)[..., None]
         rows = rows.reshape(*rows.shape[:3], s.c, multiplier)
         term = scratch("term", rows.shape, dtype)
         for i in range(s.kh):
             for j in range(s.kw):
-                np.multiply(_window(source, s, i, j, height), rows, out=term)
-                np.add.reduce(term.reshape(-1, s.o), axis=0, out=sums[number, i, j])
+                calls.append(partial(np.multiply, _window(source, s, i, j, height), rows, out=term))
+                calls.append(partial(np.add.reduce, term.reshape(-1, s.o), axis=0, out=sums[number, i, j]))
+        return calls
 
-    parallel(compute, list(range(len(blocks))))
+    parallel_calls(plan, list(range(len(blocks))))
     return np.ascontiguousarray(sums.sum(axis=0, dtype=dtype).transpose(2, 0, 1)).reshape(s.weight_shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.kernels import buffers
 from tinygrad_cnn.kernels.blas import SMALL_WORK, parallel_products, single_threaded
 from tinygrad_cnn.kernels.geometry import shares_of
+from tinygrad_cnn.kernels.threads import Call
 
 __all__ = ["matmul"]
 
@@ -52,14 +55,13 @@ def _sliced(a: Array, b: Array, out: Array | None) -> Array:
     by_rows = m >= n
     longer = max(m, n)
     # No more slices than need be: BLAS arranges the whole other operand anew for each.
-    step = max(_GRAIN, -(-longer // shares_of(m * n * a.shape[1]) // _GRAIN) * _GRAIN)
+    count = min(shares_of(m * n * a.shape[1]), -(-longer // _GRAIN))
+    ends = [round(longer * i / count / _GRAIN) * _GRAIN for i in range(count)] + [longer]
 
-    def multiply(start: int) -> None:
-        part = slice(start, start + step)
+    def plan(part: slice) -> list[Call]:
         if by_rows:
-            np.matmul(a[part], b, out=out[part])
-        else:
-            np.matmul(a, b[:, part], out=out[:, part])
+            return [partial(np.matmul, a[part], b, out=out[part])]
+        return [partial(np.matmul, a, b[:, part], out=out[:, part])]
 
-    parallel_products(multiply, list(range(0, longer, step)))
+    parallel_products(plan, [slice(start, stop) for start, stop in pairwise(ends) if start < stop])
     return out

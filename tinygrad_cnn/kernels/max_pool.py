@@ -5,13 +5,15 @@ No indices are kept: the maxima are found again by comparing, tap by tap, the in
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels.elementwise import BITS, empty_like, scratch_like, select
-from tinygrad_cnn.kernels.threads import parallel
+from tinygrad_cnn.kernels.threads import Call, parallel, parallel_calls
 from tinygrad_cnn.kernels.windows import Axis, axes, check_shape, image_blocks, reduce_windows
 
 __all__ = ["max_pool2d", "max_pool2d_gather", "max_pool2d_indices", "max_pool2d_scatter"]
@@ -108,7 +110,10 @@ def max_pool2d_scatter(
         return result
 
     def compute(part: slice) -> None:
-        source, target = _laid_out_like(y[part], g[part]), result[part]
+        copies: list[Call] = []
+        source, target = _laid_out_like(y[part], g[part], copies), result[part]
+        for copy in copies:
+            copy()
         if not covered:
             target[...] = 0
         for windows, places, hit in _hits(x[part], y[part], rows, columns):
@@ -134,52 +139,66 @@ def _whole(windows: Axis) -> bool:
 
 
 def _scatter_tiles(g: Array, x: Array, y: Array, out: Array, kernel: Pair, stride: Pair) -> None:
-    """Write ``max_pool2d_scatter(g, x, y, ...)`` into `out` for disjoint windows inside the input."""
+    """Write ``max_pool2d_scatter(g, x, y, ...)`` into `out` for disjoint windows inside the input.
+
+    Every step is one NumPy call for all taps of a block of images.
+    """
     (kh, kw), (sh, sw) = kernel, stride
     oh, ow = y.shape[2:]
     covered = kernel == stride and x.shape[2:] == (oh * kh, ow * kw)
     bits = BITS[out.dtype.itemsize]
 
-    def tile(images: Array, i: int, j: int) -> Array:
-        return images[:, :, i : i + sh * (oh - 1) + 1 : sh, j : j + sw * (ow - 1) + 1 : sw]
+    def taps(images: Array) -> Array:
+        """(n, c, h, w) -> (kh, kw, n, c, oh, ow), a view"""
+        n, c = images.shape[:2]
+        n_step, c_step, h_step, w_step = images.strides
+        steps = (h_step, w_step, n_step, c_step, sh * h_step, sw * w_step)
+        return as_strided(images, (kh, kw, n, c, oh, ow), steps)
 
-    def compute(part: slice) -> None:
-        maxima, images, target = y[part], x[part], out[part].view(bits)
-        values = _laid_out_like(maxima, g[part]).view(bits)
+    def plan(part: slice) -> list[Call]:
+        calls: list[Call] = []
+        maxima, places, target = y[part], taps(x[part]), out[part].view(bits)
+        values = _laid_out_like(maxima, g[part], calls).view(bits)
         if not covered:
-            target[...] = 0
-        keep = scratch_like("keep", maxima, kh * kw + 1, bool)
-        taken = keep[-1]
-        for i in range(kh):
-            for j in range(kw):
-                np.equal(tile(images, i, j), maxima, out=keep[i * kw + j])
-        np.copyto(taken, keep[0])
-        for hit in keep[1:-1]:
-            np.greater(hit, taken, out=hit)  # hit and not taken
-            np.logical_or(taken, hit, out=taken)
-        if not taken.all():
-            for i in reversed(range(kh)):
-                for j in reversed(range(kw)):
-                    late = np.isnan(tile(images, i, j)) & ~taken
-                    taken |= late
-                    keep[i * kw + j] |= late
-        signed = keep[:-1].view(np.int8)
-        np.negative(signed, out=signed)
-        pattern = scratch_like("pattern", maxima, 1, bits)[0]
-        for i in range(kh):
-            for j in range(kw):
-                np.copyto(pattern, signed[i * kw + j])
-                np.bitwise_and(values, pattern, out=tile(target, i, j))
+            calls.append(partial(np.copyto, target, 0))
+        hits = scratch_like("hits", maxima, kh * kw, bool)
+        taken = scratch_like("taken", maxima, kh * kw, bool)
+        by_taps = (kh, kw, *maxima.shape)
+        calls.append(partial(np.equal, places, maxima, out=hits.reshape(by_taps)))
+        before = hits[0]
+        for hit, so_far in zip(hits[1:], taken[1:], strict=True):
+            calls.append(partial(np.logical_or, before, hit, out=so_far))
+            before = so_far
+        if kh * kw > 1:
+            calls.append(partial(np.greater, hits[1], hits[0], out=hits[1]))  # hit and not taken before
+            calls.append(partial(np.greater, hits[2:], taken[1:-1], out=hits[2:]))
+        calls += [
+            partial(_find_nans, places, hits, before),
+            partial(np.copyto, taps(target), hits.view(np.int8).reshape(by_taps)),
+            partial(np.multiply, values, taps(target), out=taps(target)),
+        ]
+        return calls
 
-    parallel(compute, image_blocks(x))
+    parallel_calls(plan, image_blocks(x))
 
 
-def _laid_out_like(y: Array, g: Array) -> Array:
-    """Return `g`, or a copy in scratch memory, with the order of axes of `y`."""
+def _find_nans(places: Array, hits: Array, taken: Array) -> None:
+    """Where no tap equals the maximum, let the last NaN be the hit."""
+    if taken.all():
+        return
+    kh, kw = places.shape[:2]
+    for tap in reversed(range(kh * kw)):
+        late = np.isnan(places[divmod(tap, kw)]) & ~taken
+        taken |= late
+        hits[tap] |= late
+
+
+def _laid_out_like(y: Array, g: Array, calls: list[Call]) -> Array:
+    """Return `g`, or an array in scratch memory with the order of axes of `y`, and append to `calls` what copies it."""
     if g.strides == y.strides:
         return g
     copy: Array = scratch_like("values", y, 1, g.dtype)[0]
-    np.copyto(copy, g)
+    calls.append(partial(np.copyto, copy, g))
     return copy
 
 

@@ -4,9 +4,14 @@ NumPy releases the interpreter lock inside copies, ufuncs and matrix products, s
 kernel cuts its work into blocks whose boundaries depend on shapes alone, never on the number of threads, and every
 block computes the same bits whoever runs it: results do not depend on `set_num_threads`.
 
-The calling thread works too. It never waits for a helper that has not started: when it finds no block left, it waits
-only for blocks that are being computed. So threads of the user may call kernels at the same time, and share the
-helpers, and a kernel called inside a block of another one simply runs there.
+What costs is the interpreter lock: a thread that asks for it while another one holds it sleeps, and takes 50 to 100 µs
+to wake. So `parallel_calls` separates what needs the lock from what does not. The calling thread prepares the blocks:
+it makes all views and finds all scratch memory, and turns each block into a list of NumPy calls. Then the threads run
+these lists, and hold the lock for a microsecond between two calls. Threads that wait do so awake; see `bells`.
+
+The calling thread works too. It never waits for a helper that has not started: when it has done its own share, it
+takes those that nobody has begun, and then waits only for what is being computed. One thread of the user at a time has
+the helpers; others work alone meanwhile, and so does a kernel that is called inside a block of another one.
 """
 
 from __future__ import annotations
@@ -15,71 +20,59 @@ import contextvars
 import operator
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from queue import SimpleQueue
+from functools import partial
 from typing import SupportsIndex, TypeVar
 
-__all__ = ["get_num_threads", "parallel", "set_num_threads"]
+from tinygrad_cnn.kernels import buffers
+from tinygrad_cnn.kernels.bells import Bells
+
+__all__ = ["Call", "get_num_threads", "parallel", "parallel_calls", "set_num_threads"]
 
 _ENVIRONMENT_VARIABLE = "TINYGRAD_CNN_NUM_THREADS"
+# More helpers than this are never used.
+_MOST_HELPERS = 255
+# Bells 0 and 1 announce jobs; from here on, one for each share says that it is done.
+_DONE = 2
 
 Block = TypeVar("Block")
+Call = Callable[[], object]
 
 
 class _Job:
-    """A function and the blocks that are still to be done; helpers may join until the caller closes it."""
+    """Shares of work, one for each thread; whoever comes first takes the next."""
 
-    __slots__ = ("_blocks", "_closed", "_error", "_finished", "_function", "_helpers", "_lock")
+    __slots__ = ("_context", "_error", "_shares")
 
-    def __init__(self, function: Callable[[Block], object], blocks: Iterable[Block]) -> None:
-        self._function: Callable[[Block], object] | None = function
-        self._blocks: deque[Block] = deque(blocks)
-        self._lock = threading.Lock()
-        self._finished = threading.Lock()
-        self._finished.acquire()
-        self._helpers = 0
-        self._closed = False
+    def __init__(self, shares: list[list[Call]]) -> None:
+        self._shares: deque[tuple[int, list[Call]]] = deque(enumerate(shares))
+        # NumPy's error state lives in the context.
+        self._context = contextvars.copy_context()
         self._error: BaseException | None = None
 
-    def work(self) -> None:
-        """Do blocks until none is left; after an error the remaining ones are dropped."""
-        blocks, function = self._blocks, self._function
-        if function is None:
-            return
+    def work(self) -> int | None:
+        """Do one share and return its number, or None if there is none left. After an error the rest is dropped."""
         try:
-            while blocks:
-                try:
-                    block = blocks.popleft()
-                except IndexError:  # another thread took the last one
-                    return
-                function(block)
+            number, calls = self._shares.popleft()
+        except IndexError:
+            return None
+        try:
+            for call in calls:
+                call()
         except BaseException as error:  # handed to the caller of `parallel`, whichever thread it came up in
             self._error = error
-            blocks.clear()
+            for _, others in tuple(self._shares):
+                others.clear()
+        return number
 
-    def help(self, context: contextvars.Context) -> None:
-        """Work on the job in a helper thread, unless the caller has finished it already."""
-        with self._lock:
-            if self._closed:
-                return
-            self._helpers += 1
-        context.run(self.work)
-        with self._lock:
-            self._helpers -= 1
-            if self._closed and self._helpers == 0:
-                self._finished.release()
+    def help(self) -> int | None:
+        """Do one share in a helper thread, in the context of the caller."""
+        # A context can be entered by one thread at a time.
+        return self._context.copy().run(self.work)
 
-    def run(self) -> None:
-        """Work on the job in the calling thread, then wait for the helpers that joined."""
-        self.work()
-        with self._lock:
-            self._closed = True
-            wait = self._helpers > 0
-        if wait:
-            self._finished.acquire()
-        # A helper may still hold the job for a moment; without the function it keeps no array alive.
-        self._function = None
+    def raise_error(self) -> None:
         if self._error is not None:
             error, self._error = self._error, None
             try:
@@ -89,34 +82,96 @@ class _Job:
 
 
 class _Pool:
-    """Daemon threads that help with jobs. They are started when they are first needed."""
+    """Daemon threads that help with jobs. They are started when they are first needed.
+
+    Jobs ring two bells in turn, so that a helper that has seen one job waits for the bell of the next. A helper that
+    has waited for about a millisecond goes to sleep, and is woken by the next job.
+    """
 
     def __init__(self) -> None:
-        self._jobs: SimpleQueue[tuple[_Job, contextvars.Context]] = SimpleQueue()
         self._lock = threading.Lock()
+        self._bells: Bells | None = None
         self._size = 0
+        self._number = 0
+        self._job: _Job | None = None
+        self._sleeping: deque[threading.Lock] = deque()
 
-    def run(self, job: _Job, helpers: int) -> None:
-        if self._size < helpers:
-            self._grow(helpers)
-        for _ in range(helpers):
-            # NumPy's error state lives in the context; a context can be entered by one thread at a time.
-            self._jobs.put((job, contextvars.copy_context()))
-        job.run()
+    def run(self, shares: list[list[Call]]) -> None:
+        """Run every share, in this thread and in helpers."""
+        job = _Job(shares)
+        if not self._lock.acquire(blocking=False):  # another thread of the user has the helpers
+            while job.work() is not None:
+                pass
+            job.raise_error()
+            return
+        try:
+            self._grow(len(shares) - 1)
+            self._run(job, len(shares))
+        finally:
+            self._job = None
+            self._lock.release()
+        job.raise_error()
+
+    def _run(self, job: _Job, shares: int) -> None:
+        bells = self._bells
+        assert bells is not None
+        self._number += 1
+        ours, next_one = self._number % 2, (self._number + 1) % 2
+        bells.silence(next_one)
+        for number in range(shares):
+            bells.silence(_DONE + number)
+        self._job = job
+        if len(self._sleeping) < self._size:
+            bells.ring_with_head_start(ours)
+        else:
+            bells.ring(ours)
+        while self._sleeping:
+            self._sleeping.pop().release()
+        outstanding = set(range(shares))
+        while (done := job.work()) is not None:
+            outstanding.remove(done)
+        interrupt: BaseException | None = None
+        for number in outstanding:
+            patience = 10
+            while not bells.rung(_DONE + number):
+                try:
+                    if patience > 0:
+                        patience -= 1
+                        bells.wait(_DONE + number)
+                    else:  # more threads than cores
+                        time.sleep(0.0002)
+                except BaseException as error:  # not yet: a helper still writes into arrays of this job
+                    interrupt = error
+        if interrupt is not None:
+            raise interrupt
 
     def _grow(self, size: int) -> None:
-        with self._lock:
-            while self._size < size:
-                name = f"tinygrad_cnn-{self._size}"
-                threading.Thread(target=self._serve, name=name, daemon=True).start()
-                self._size += 1
+        if self._bells is None:
+            self._bells = Bells(_DONE + _MOST_HELPERS + 1)
+        while self._size < size:
+            name = f"tinygrad_cnn-{self._size}"
+            arguments = (self._bells, self._number)
+            threading.Thread(target=self._serve, args=arguments, name=name, daemon=True).start()
+            self._size += 1
 
-    def _serve(self) -> None:
+    def _serve(self, bells: Bells, seen: int) -> None:
         _local.inside = True
+        alarm = threading.Lock()
+        alarm.acquire()
+        finished: int | None = None
         while True:
-            job, context = self._jobs.get()
-            job.help(context)
-            del job, context
+            if finished is not None:
+                bells.ring_and_wait(_DONE + finished, (seen + 1) % 2)
+            elif self._number == seen:
+                bells.wait((seen + 1) % 2)
+            if self._number == seen:
+                # A job that begins right here is missed, and wakes nobody: the caller does all of it.
+                self._sleeping.append(alarm)
+                alarm.acquire()
+            seen = self._number
+            job = self._job
+            finished = None if job is None else job.help()
+            del job
 
 
 class _Local(threading.local):
@@ -190,11 +245,50 @@ def set_num_threads(number: SupportsIndex) -> None:
     _num_threads = count
 
 
+def parallel_calls(plan: Callable[[Block], Iterable[Call]], blocks: list[Block]) -> None:
+    """Do what `plan` says for every block, in several threads, and return when all is done.
+
+    The calling thread plans all blocks; then the threads run the calls, those of one block in their order. Planning
+    is for everything that takes the interpreter lock: views, scratch memory, decisions that depend on shapes. A call
+    should be one of NumPy's, ready to run, and take some 50 µs at least.
+
+    Parameters
+    ----------
+    plan : callable
+        Called with one block, returns functions without arguments, say ``partial(np.add, x, y, out=z)``. It must not
+        look at values that its calls write. Scratch memory of one name may be used by all of them.
+    blocks : list
+        The pieces of work, usually slices, which must not depend on each other. To be the same for every number of
+        threads they must be derived from shapes alone.
+
+    Raises
+    ------
+    BaseException
+        What a call raised; work not yet started is then dropped.
+    """
+    threads = min(get_num_threads(), len(blocks), _MOST_HELPERS + 1)
+    if threads < 2 or _local.inside:
+        for block in blocks:
+            for call in plan(block):
+                call()
+        return
+    shares = []
+    try:
+        for number in range(threads):
+            buffers.choose_scratch(number)
+            part = blocks[len(blocks) * number // threads : len(blocks) * (number + 1) // threads]
+            shares.append([call for block in part for call in plan(block)])
+    finally:
+        buffers.choose_scratch(0)
+    _run(shares)
+
+
 def parallel(function: Callable[[Block], object], blocks: list[Block]) -> None:
     """Call ``function(block)`` for every block, in several threads, and return when all are done.
 
-    Blocks are started in order. They must not depend on each other, and should take some 100 µs each: handing work
-    to a thread costs about 60 µs. A call from inside a block runs its own blocks one after the other.
+    For functions that cannot tell their NumPy calls beforehand; where they can, `parallel_calls` is faster. Blocks are
+    started in order. They must not depend on each other, and should take some 100 µs each. A call from inside a block
+    runs its own blocks one after the other.
 
     Parameters
     ----------
@@ -209,13 +303,31 @@ def parallel(function: Callable[[Block], object], blocks: list[Block]) -> None:
     BaseException
         What `function` raised; blocks not yet started are then dropped.
     """
-    helpers = min(get_num_threads(), len(blocks)) - 1
-    if helpers < 1 or _local.inside:
+    threads = min(get_num_threads(), len(blocks), _MOST_HELPERS + 1)
+    if threads < 2 or _local.inside:
         for block in blocks:
             function(block)
         return
+    queue = deque(blocks)
+    _run([[partial(_drain, function, queue)] for _ in range(threads)])
+
+
+def _drain(function: Callable[[Block], object], queue: deque[Block]) -> None:
+    try:
+        while queue:
+            try:
+                block = queue.popleft()
+            except IndexError:  # another thread took the last one
+                return
+            function(block)
+    except BaseException:
+        queue.clear()
+        raise
+
+
+def _run(shares: list[list[Call]]) -> None:
     _local.inside = True
     try:
-        _pool.run(_Job(function, blocks), helpers)
+        _pool.run(shares)
     finally:
         _local.inside = False

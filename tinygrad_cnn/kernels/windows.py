@@ -9,6 +9,7 @@ Nothing is padded: a tap is applied to those windows only for which it falls ins
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels.elementwise import empty_like, scratch_like
 from tinygrad_cnn.kernels.shapes import balanced, output_size
-from tinygrad_cnn.kernels.threads import parallel
+from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
 __all__ = ["Axis", "axes", "check_shape", "image_blocks", "reduce_windows"]
 
@@ -24,7 +25,8 @@ Array = NDArray[Any]
 Pair = tuple[int, int]
 
 # Elements of the input in a block of images.
-_BLOCK = 1 << 19
+_BLOCK = 1 << 20
+_WORTH_SHARING = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +83,12 @@ def axes(
 
 
 def image_blocks(x: Array) -> list[slice]:
-    """Cut the images of `x` into blocks of about `_BLOCK` elements."""
-    return balanced(x.shape[0], -(-x.size // _BLOCK))
+    """Cut the images of `x` into blocks of about `_BLOCK` elements; two as soon as a second thread pays."""
+    return balanced(x.shape[0], max(-(-x.size // _BLOCK), min(2, x.size // _WORTH_SHARING)))
 
 
-def _along(x: Array, out: Array, windows: Axis, axis: int, function: np.ufunc, start: Any) -> None:
-    """Reduce the windows along `axis` (2 or 3) of `x` by `function`, which has the neutral element `start`."""
+def _along(x: Array, out: Array, windows: Axis, axis: int, function: np.ufunc, start: Any, calls: list[Call]) -> None:
+    """Append what reduces the windows along `axis` (2 or 3) by `function`, which has the neutral element `start`."""
 
     def at(array: Array, part: slice) -> Array:
         return array[:, :, part] if axis == 2 else array[:, :, :, part]
@@ -95,30 +97,28 @@ def _along(x: Array, out: Array, windows: Axis, axis: int, function: np.ufunc, s
     full = [place for part, place in taps if part == slice(0, windows.count)]
     rest = [(part, place) for part, place in taps if part != slice(0, windows.count)]
     if len(full) > 1:
-        function(at(x, full[0]), at(x, full[1]), out=out)
-    elif full:
-        np.copyto(out, at(x, full[0]))
+        calls.append(partial(function, at(x, full[0]), at(x, full[1]), out=out))
     else:
-        out[...] = start
-    for place in full[2:]:
-        function(out, at(x, place), out=out)
-    for part, place in rest:
-        function(at(out, part), at(x, place), out=at(out, part))
+        calls.append(partial(np.copyto, out, at(x, full[0]) if full else start))
+    calls.extend(partial(function, out, at(x, place), out=out) for place in full[2:])
+    calls.extend(partial(function, at(out, part), at(x, place), out=at(out, part)) for part, place in rest)
 
 
 def reduce_windows(x: Array, rows: Axis, columns: Axis, function: np.ufunc, start: Any, divisor: Any = None) -> Array:
     """Reduce each window by `function`, whose neutral element is `start`, and divide: (N, C, OH, OW)."""
     y = empty_like(x, shape=(*x.shape[:2], rows.count, columns.count))
 
-    def compute(part: slice) -> None:
+    def plan(part: slice) -> list[Call]:
+        calls: list[Call] = []
         source, target = x[part], y[part]
         lines = scratch_like("lines", source, 1, shape=(*source.shape[:2], rows.count, columns.size))[0]
-        _along(source, lines, rows, 2, function, start)
-        _along(lines, target, columns, 3, function, start)
+        _along(source, lines, rows, 2, function, start, calls)
+        _along(lines, target, columns, 3, function, start, calls)
         if divisor is not None:
-            np.divide(target, divisor, out=target)
+            calls.append(partial(np.divide, target, divisor, out=target))
+        return calls
 
-    parallel(compute, image_blocks(x))
+    parallel_calls(plan, image_blocks(x))
     return y
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tinygrad_cnn.autograd import enable_grad
-from tinygrad_cnn.kernels.threads import parallel
+from tinygrad_cnn.kernels.threads import parallel_calls
 from tinygrad_cnn.nn.parameter import UninitializedParameter, clear_gradients
 from tinygrad_cnn.optim.rules import BLOCK, Array, Block, temporaries
 from tinygrad_cnn.tensor import Tensor
@@ -121,7 +121,7 @@ class Optimizer:
                     self._update(parameter, group)
         if self._blocks:
             blocks, self._blocks = self._blocks, []
-            parallel(Block.run, blocks)
+            parallel_calls(lambda block: [block.run], blocks)
         self.steps_taken += 1
         return loss
 

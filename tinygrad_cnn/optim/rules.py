@@ -19,7 +19,7 @@ Array: TypeAlias = np.ndarray[Any, Any]
 # Large parameters are updated in blocks of so many elements. All arrays of one update (parameter, gradient, state,
 # temporaries) together stay in the second-level cache then, and main memory is passed once per step, not once per
 # operation. Every rule is elementwise, so the blocks do not show in the result.
-BLOCK = 1 << 16
+BLOCK = 1 << 17
 
 
 class Block:
