@@ -49,7 +49,7 @@ def check_float(
         If it lies outside, or is NaN.
     """
     try:
-        number = float(value)
+        number = float(None if isinstance(value, str) else value)
     except (TypeError, ValueError):
         raise TypeError(f"{operation}: {argument} expects a number but got {_say(value)}") from None
     if not minimum <= number <= maximum:

@@ -42,6 +42,21 @@ def adamw(t, p, g, s, weight_decay=1e-2, **options):
     return adam(t, p, g, s, weight_decay=weight_decay, decoupled=True, **options)
 
 
+def nadam(
+    t, p, g, s, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, momentum_decay=4e-3, decoupled_weight_decay=False
+):
+    if decoupled_weight_decay:
+        p = p - lr * weight_decay * p
+    else:
+        g = g + weight_decay * p
+    mu, mu_next = (betas[0] * (1 - 0.5 * 0.96 ** (k * momentum_decay)) for k in (t, t + 1))
+    s["product"] = s.get("product", 1) * mu
+    s["m"] = betas[0] * s.get("m", 0) + (1 - betas[0]) * g
+    s["v"] = betas[1] * s.get("v", 0) + (1 - betas[1]) * g**2
+    ahead = mu_next * s["m"] / (1 - s["product"] * mu_next) + (1 - mu) * g / (1 - s["product"])
+    return p - lr * ahead / (np.sqrt(s["v"] / (1 - betas[1] ** t)) + eps)
+
+
 def adagrad(t, p, g, s, lr=1e-2, lr_decay=0, weight_decay=0, initial_accumulator_value=0, eps=1e-10):
     g = g + weight_decay * p
     s["sum"] = s.get("sum", initial_accumulator_value) + g**2
@@ -77,6 +92,16 @@ OPTIONS = {
     ),
     "Adam": (adam, {"lr": small, "betas": st.tuples(below_one, below_one), "weight_decay": decay, "amsgrad": flag}),
     "AdamW": (adamw, {"lr": small, "betas": st.tuples(below_one, below_one), "weight_decay": decay, "amsgrad": flag}),
+    "NAdam": (
+        nadam,
+        {
+            "lr": small,
+            "betas": st.tuples(below_one, below_one),
+            "weight_decay": decay,
+            "momentum_decay": small,
+            "decoupled_weight_decay": flag,
+        },
+    ),
     "Adagrad": (
         adagrad,
         {"lr": small, "lr_decay": small, "weight_decay": decay, "initial_accumulator_value": st.sampled_from([0, 0.1])},
@@ -350,6 +375,8 @@ BAD = [
     ),
     (lambda: optim.AdamW([P], betas=0.9), ValueError, "AdamW: betas expects a pair of numbers but got 0.9"),
     (lambda: optim.Adam([P], eps=-1), ValueError, "Adam: eps expects"),
+    (lambda: optim.NAdam([P], momentum_decay=-1), ValueError, "NAdam: momentum_decay expects"),
+    (lambda: optim.NAdam([P], betas=(1, 0)), ValueError, r"NAdam: betas\[0\] expects"),
     (lambda: optim.Adagrad([P], lr_decay=-1), ValueError, "Adagrad: lr_decay expects"),
     (lambda: optim.Adadelta([P], rho=1.5), ValueError, "Adadelta: rho expects a finite number, at least 0, at most 1"),
     (lambda: optim.RMSprop([P], alpha=-0.5), ValueError, "RMSprop: alpha expects"),

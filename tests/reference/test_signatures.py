@@ -12,12 +12,14 @@ torch = pytest.importorskip("torch")
 
 from oracle.libraries import Library  # noqa: E402
 
-MODULES = ("nn", "nn.functional", "nn.init", "optim", "optim.lr_scheduler", "autograd", "func")
+MODULES = (
+    "nn", "nn.functional", "nn.init", "nn.utils", "optim", "optim.lr_scheduler", "optim.swa_utils", "autograd", "func"
+)  # fmt: skip
 # Arguments of PyTorch's that belong to its GPUs, compiler, generators, other layouts, or that it deprecates.
 LEFT_OUT = {
     "device", "dtype", "generator", "foreach", "fused", "capturable", "differentiable", "size_average", "reduce",
     "_stacklevel", "only_inputs", "is_grads_batched", "materialize_grads", "verbose", "assign", "non_blocking",
-    "with_kwargs", "always_call", "prepend", "decoupled_weight_decay",
+    "with_kwargs", "always_call", "prepend",
     "grad_variables", "orig_func", "destination", "memo", "allow_unused", "tensor", "swap_module", "chunk_size",
     "randomness", "strict", "in_dims", "_preallocate_and_copy",
 }  # fmt: skip

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.optim.optimizer import Group, Optimizer, Params, check_number
+from tinygrad_cnn.optim.optimizer import Group, Optimizer, Params, check_betas, check_number
 from tinygrad_cnn.optim.rules import Array, average, average_square, moment, with_decay
 
 
@@ -38,15 +38,14 @@ class Adam(Optimizer):
         Never let the denominator shrink.
     maximize : bool, default False
         Go up instead of down.
+    decoupled_weight_decay : bool, default False
+        Take the weight decay out of the gradient: this is `AdamW` then.
 
     References
     ----------
     Kingma & Ba, "Adam: a method for stochastic optimization", 2015.
     Reddi, Kale & Kumar, "On the convergence of Adam and beyond", 2018 (AMSGrad).
     """
-
-    # Whether weight decay shrinks the parameter directly, or is part of the gradient.
-    _decoupled: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -58,6 +57,7 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -66,6 +66,7 @@ class Adam(Optimizer):
             "weight_decay": weight_decay,
             "amsgrad": amsgrad,
             "maximize": maximize,
+            "decoupled_weight_decay": decoupled_weight_decay,
         }
         super().__init__(params, defaults)
 
@@ -73,11 +74,7 @@ class Adam(Optimizer):
         """Raise ValueError if an option of a group is out of range."""
         for name in ("lr", "eps", "weight_decay"):
             check_number(self._name, name, options[name])
-        betas = options["betas"]
-        if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise ValueError(f"{self._name}: betas expects a pair of numbers but got {betas!r}")
-        for i in (0, 1):
-            check_number(self._name, f"betas[{i}]", betas[i], below=1.0)
+        check_betas(self._name, options["betas"])
 
     def update(self, p: Array, g: Array, state: dict[str, Any], group: Group) -> None:
         """Take one step with one parameter."""
@@ -88,8 +85,8 @@ class Adam(Optimizer):
         arrays = [p, g, moment(state, "exp_avg", p), moment(state, "exp_avg_sq", p)]
         if group["amsgrad"]:
             arrays.append(moment(state, "max_exp_avg_sq", p))
-        shrink = 1 - lr * weight_decay if self._decoupled else 1.0
-        penalty = 0.0 if self._decoupled else weight_decay
+        decoupled = group["decoupled_weight_decay"]
+        shrink, penalty = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
         # Both sides of the fraction are multiplied by sqrt(1 - beta2**t), which saves a pass over the array.
         size, floor = lr * correction2 / correction1, eps * correction2
         self.apply(_adam, tuple(arrays), size, floor, beta1, beta2, shrink, penalty)
@@ -110,8 +107,6 @@ class AdamW(Adam):
     Loshchilov & Hutter, "Decoupled weight decay regularization", 2019.
     """
 
-    _decoupled = True
-
     def __init__(
         self,
         params: Params,
@@ -123,7 +118,7 @@ class AdamW(Adam):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True)
 
 
 def _adam(temporaries: list[Array], p: Array, g: Array, m: Array, v: Array, *rest: Any) -> None:

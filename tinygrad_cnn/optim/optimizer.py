@@ -11,12 +11,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tinygrad_cnn.autograd import enable_grad
-from tinygrad_cnn.kernels.threads import parallel_calls
 from tinygrad_cnn.nn.parameter import UninitializedParameter, clear_gradients
-from tinygrad_cnn.optim.rules import BLOCK, Array, Block, temporaries
+from tinygrad_cnn.optim.rules import Array, Work
 from tinygrad_cnn.tensor import Tensor
 
 Group: TypeAlias = dict[str, Any]
+# Entries of a parameter's state that are numbers; PyTorch keeps 0-d tensors.
+_NUMBERS: dict[str, Callable[[Any], Any]] = {"step": int, "mu_product": float}
 Params: TypeAlias = Iterable[Tensor] | Iterable[Group] | Iterable[tuple[str, Tensor]]
 
 
@@ -57,7 +58,7 @@ class Optimizer:
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[Group] = []
         self.steps_taken = 0
-        self._blocks: list[Block] = []
+        self._work = Work()
         groups = list(params)
         if not groups:
             raise ValueError(f"{self._name}: params expects at least one parameter but got an empty list")
@@ -86,15 +87,7 @@ class Optimizer:
         shape that it may fill as it likes. The blocks of large arrays are run at the end of the step, in several
         threads.
         """
-        p = arrays[0]
-        if p.size <= BLOCK:
-            rule(temporaries(p.shape, p.dtype), *arrays, *options)
-        elif all(array.flags.c_contiguous for array in arrays):
-            flat = [array.reshape(-1) for array in arrays]
-            for start in range(0, p.size, BLOCK):
-                self._blocks.append(Block(rule, [array[start : start + BLOCK] for array in flat], options))
-        else:
-            rule([np.empty_like(p) for _ in range(3)], *arrays, *options)
+        self._work.add(rule, arrays, *options)
 
     # ------------------------------------------------------------------------------------------- for everybody
 
@@ -114,14 +107,12 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        self._blocks = []
+        self._work = Work()
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     self._update(parameter, group)
-        if self._blocks:
-            blocks, self._blocks = self._blocks, []
-            parallel_calls(lambda block: [block.run], blocks)
+        self._work.finish()
         self.steps_taken += 1
         return loss
 
@@ -225,8 +216,8 @@ class Optimizer:
         """Return a private copy of one entry of a parameter's state, in the parameter's dtype."""
         if not isinstance(value, Tensor | np.ndarray):
             return deepcopy(value)
-        if name == "step":  # PyTorch keeps a 0-d tensor
-            return int(value.item())
+        if name in _NUMBERS:
+            return _NUMBERS[name](value.item())
         if isinstance(parameter, UninitializedParameter) or value.shape != parameter.shape:
             raise ValueError(
                 f"{self._name}.load_state_dict: {name} expects the shape of its parameter but got {value.shape}"
@@ -268,3 +259,11 @@ def check_number(
         upper = f", less than {below:g}" if below < math.inf else f", at most {high:g}" if high < math.inf else ""
         lower = f", at least {low:g}" if low > -math.inf else ""
         raise ValueError(f"{optimizer}: {name} expects a finite number{lower}{upper} but got {value}")
+
+
+def check_betas(optimizer: str, betas: Any) -> None:
+    """Raise unless `betas` is a pair of numbers, ``0 <= beta < 1``."""
+    if not isinstance(betas, tuple | list) or len(betas) != 2:
+        raise ValueError(f"{optimizer}: betas expects a pair of numbers but got {betas!r}")
+    for i in (0, 1):
+        check_number(optimizer, f"betas[{i}]", betas[i], below=1.0)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinygrad_cnn.kernels.threads import parallel_calls
 from tinygrad_cnn.tensor import Tensor
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -36,6 +37,31 @@ class Block:
         """Apply it."""
         p = self.arrays[0]
         self.rule(temporaries(p.shape, p.dtype), *self.arrays, *self.options)
+
+
+class Work:
+    """The updates of one step: small ones are made at once, large ones at the end, in blocks and threads."""
+
+    def __init__(self) -> None:
+        self.blocks: list[Block] = []
+
+    def add(self, rule: Callable[..., None], arrays: tuple[Array, ...], *options: Any) -> None:
+        """Call ``rule(temporaries, *arrays, *options)``, now or in `finish`."""
+        p = arrays[0]
+        if p.size <= BLOCK:
+            rule(temporaries(p.shape, p.dtype), *arrays, *options)
+        elif all(array.flags.c_contiguous for array in arrays):
+            flat = [array.reshape(-1) for array in arrays]
+            for start in range(0, p.size, BLOCK):
+                self.blocks.append(Block(rule, [array[start : start + BLOCK] for array in flat], options))
+        else:
+            rule([np.empty_like(p) for _ in range(3)], *arrays, *options)
+
+    def finish(self) -> None:
+        """Do what is left to do."""
+        if self.blocks:
+            blocks, self.blocks = self.blocks, []
+            parallel_calls(lambda block: [block.run], blocks)
 
 
 class _Temporaries(threading.local):
