@@ -49,7 +49,9 @@ def check_float(
         If it lies outside, or is NaN.
     """
     try:
-        number = float(None if isinstance(value, str) else value)
+        if isinstance(value, str):
+            raise TypeError
+        number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{operation}: {argument} expects a number but got {_say(value)}") from None
     if not minimum <= number <= maximum:

@@ -21,6 +21,7 @@ __all__ = [
     "apply",
     "contiguous",
     "empty_like",
+    "flat",
     "relu",
     "relu_grad",
     "scratch_like",
@@ -59,6 +60,11 @@ def empty_like(x: Array, dtype: Any = None, shape: tuple[int, ...] | None = None
     order = _memory_order(x)
     memory = buffers.empty(tuple(shape[axis] for axis in order), dtype)
     return memory.transpose([order.index(axis) for axis in range(x.ndim)])
+
+
+def flat(x: Array) -> Array:
+    """Return the elements of `x` as a vector, in the order of memory: a view if there are no gaps between them."""
+    return x.transpose(_memory_order(x)).reshape(-1)
 
 
 def scratch_like(name: str, x: Array, count: int, dtype: Any = None, shape: tuple[int, ...] | None = None) -> Array:

@@ -1,6 +1,6 @@
 """Neural networks: modules, layers, losses, initialisation, and the functions behind them (`functional`)."""
 
-from tinygrad_cnn.nn import functional, init
+from tinygrad_cnn.nn import functional, init, utils
 from tinygrad_cnn.nn.activation import LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from tinygrad_cnn.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from tinygrad_cnn.nn.containers import ModuleDict, ModuleList, Sequential
@@ -45,4 +45,5 @@ __all__ = [
     "UninitializedParameter",
     "functional",
     "init",
+    "utils",
 ]

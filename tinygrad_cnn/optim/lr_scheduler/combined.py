@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygrad_cnn.errors import check_int
 from tinygrad_cnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
-from tinygrad_cnn.optim.lr_scheduler.scheduler import LRScheduler
+from tinygrad_cnn.optim.lr_scheduler.scheduler import LRScheduler, check_list
 from tinygrad_cnn.optim.optimizer import Optimizer
 
 
@@ -50,11 +50,7 @@ class _Combination(LRScheduler):
     def _check_state(self, state_dict: Mapping[str, Any]) -> None:
         super()._check_state(state_dict)
         states = state_dict["_schedulers"]
-        if len(states) != len(self._schedulers):
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: state_dict expects {len(self._schedulers)} schedulers "
-                f"but has {len(states)}"
-            )
+        check_list(f"{type(self).__name__}.load_state_dict", "_schedulers", states, len(self._schedulers))
         for scheduler, state in zip(self._schedulers, states, strict=True):
             scheduler._check_state(state)
 

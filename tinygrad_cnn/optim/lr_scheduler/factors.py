@@ -9,7 +9,13 @@ from types import FunctionType
 from typing import Any
 
 from tinygrad_cnn.errors import check_float, check_int
-from tinygrad_cnn.optim.lr_scheduler.scheduler import LRScheduler, check_optimizer, check_positive, per_group
+from tinygrad_cnn.optim.lr_scheduler.scheduler import (
+    LRScheduler,
+    check_list,
+    check_optimizer,
+    check_positive,
+    per_group,
+)
 from tinygrad_cnn.optim.optimizer import Optimizer
 
 
@@ -239,6 +245,4 @@ class LambdaLR(LRScheduler):
 
     def _check_state(self, state_dict: Mapping[str, Any]) -> None:
         super()._check_state(state_dict)
-        saved, own = len(state_dict["lr_lambdas"]), len(self.lr_lambdas)
-        if saved != own:
-            raise ValueError(f"LambdaLR.load_state_dict: lr_lambdas expects {own} entries but has {saved}")
+        check_list("LambdaLR.load_state_dict", "lr_lambdas", state_dict["lr_lambdas"], len(self.lr_lambdas))

@@ -180,3 +180,11 @@ def per_group(scheduler: str, name: str, value: Any, groups: list[Group]) -> lis
     if len(value) != len(groups):
         raise ValueError(f"{scheduler}: {name} expects one value for each of {len(groups)} groups but got {len(value)}")
     return list(value)
+
+
+def check_list(operation: str, name: str, value: Any, length: int) -> None:
+    """Raise TypeError unless `value` is a list, and ValueError unless it is so long."""
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{operation}: {name} expects a list but got {type(value).__name__}")
+    if len(value) != length:
+        raise ValueError(f"{operation}: {name} expects {length} entries but has {len(value)}")
