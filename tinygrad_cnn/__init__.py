@@ -9,7 +9,7 @@ tensor([2., 4., 6.])
 
 import numpy as _np
 
-from tinygrad_cnn import autograd, data, func, nn, optim, random, utils
+from tinygrad_cnn import autograd, data, func, metrics, nn, optim, random, utils
 from tinygrad_cnn.autograd import enable_grad, grad, is_grad_enabled, no_grad, set_grad_enabled
 from tinygrad_cnn.checkpoint import Checkpoint
 from tinygrad_cnn.creation import (
@@ -170,6 +170,7 @@ __all__ = [
     "max",
     "maximum",
     "mean",
+    "metrics",
     "min",
     "minimum",
     "mul",

@@ -298,6 +298,12 @@ def test_the_state_of_another_combination_changes_nothing(make, other, error, me
     assert scheduler.state_dict() == before
 
 
+def test_a_function_whose_state_is_none():
+    scheduler = LambdaLR(sgd(0.5), abs)
+    with pytest.raises(TypeError, match="lr_lambdas expects None or a dict"):
+        scheduler.load_state_dict({**scheduler.state_dict(), "lr_lambdas": [3]})
+
+
 @pytest.mark.parametrize(("make", "key"), [(flat, "_schedulers"), (lambda o: LambdaLR(o, abs), "lr_lambdas")])
 def test_a_state_that_should_be_a_list(make, key):
     scheduler = make(sgd(0.5))

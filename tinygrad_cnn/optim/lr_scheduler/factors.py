@@ -245,4 +245,7 @@ class LambdaLR(LRScheduler):
 
     def _check_state(self, state_dict: Mapping[str, Any]) -> None:
         super()._check_state(state_dict)
-        check_list("LambdaLR.load_state_dict", "lr_lambdas", state_dict["lr_lambdas"], len(self.lr_lambdas))
+        saved = state_dict["lr_lambdas"]
+        check_list("LambdaLR.load_state_dict", "lr_lambdas", saved, len(self.lr_lambdas))
+        if not all(attributes is None or isinstance(attributes, Mapping) for attributes in saved):
+            raise TypeError("LambdaLR.load_state_dict: lr_lambdas expects None or a dict for each function")
