@@ -15,6 +15,7 @@ believed ends in a MemoryError, and for every 500th input all allocations are tr
 from __future__ import annotations
 
 import argparse
+import functools
 import gzip
 import inspect
 import io
@@ -333,7 +334,10 @@ class State:
             parameter.grad = tg.ones_like(parameter)
         optimizer.step()
         loader = DataLoader(TensorDataset(np.arange(5)), 2, shuffle=True, generator=np.random.default_rng(0))
-        self.parts = [self.model, optimizer, optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=9), loader]
+        schedules = optim.lr_scheduler
+        ramps = [schedules.LambdaLR(optimizer, functools.partial(pow, 0.9)), schedules.MultiStepLR(optimizer, [3])]
+        sequence = schedules.SequentialLR(optimizer, [schedules.ChainedScheduler(ramps), ramps[1]], [2])
+        self.parts = [self.model, optimizer, schedules.OneCycleLR(optimizer, 0.1, total_steps=9), sequence, loader]
         self.epoch = iter(loader)
         next(self.epoch)
 
@@ -342,8 +346,8 @@ class State:
 
     def run(self, content: bytes) -> None:
         draw = random.Random(content)
-        which = draw.randrange(5)
-        if which == 4:
+        which = draw.randrange(6)
+        if which == 5:
             tg.random.set_state(self.changed(tg.random.get_state(), draw))
             return
         part: Any = self.parts[which]
