@@ -1,9 +1,4 @@
-"""Transforms: torchvision's, for arrays.
-
-A transform is any callable on a sample. One that also has a method ``on_batch(samples)`` is applied to a whole
-batch at once by the library's data sets: it takes and returns samples stacked along a new first dimension, as
-an array where a sample is an array and as a tensor where it is a tensor.
-"""
+"""Transforms that are the same for every picture: `ToTensor`, `Normalize`, and how to put several together."""
 
 from __future__ import annotations
 
