@@ -15,7 +15,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-__all__ = ["fork_rng", "generator", "get_state", "initial_seed", "manual_seed", "seed", "set_state"]
+__all__ = ["fork_rng", "generator", "get_state", "initial_seed", "manual_seed", "seed", "set_state", "stream"]
 
 # Made on first use, by `dict.setdefault`, which is atomic: threads that come first at the same time get the
 # same generator, and there is no lock that a fork could find held. Afterwards the generator is seeded in
@@ -70,6 +70,20 @@ def fork_rng() -> Iterator[None]:
     own = np.random.default_rng(0)
     own.bit_generator.state = stream["generator"].bit_generator.state
     token = _forked.set({"generator": own, "seed": stream["seed"]})
+    try:
+        yield
+    finally:
+        _forked.reset(token)
+
+
+@contextmanager
+def stream(seed: int) -> Iterator[None]:
+    """Within this block, in this thread, the library draws from a stream of its own that starts from `seed`.
+
+    It differs from `fork_rng` in that it leaves the generator in use before alone: nothing is copied, and the new
+    generator is made only if something is drawn.
+    """
+    token = _forked.set({"seed": seed})
     try:
         yield
     finally:

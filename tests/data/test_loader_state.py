@@ -65,7 +65,7 @@ def test_an_epoch_is_not_over_in_the_body_of_its_last_batch():
 def test_between_epochs_there_is_nothing_to_go_on_with():
     loader = loader_of()
     fresh = loader.state_dict()
-    assert fresh == {"samples": 10, "batch_size": 3, "order": None, "position": 0, "generator": None}
+    assert fresh == {"samples": 10, "batch_size": 3, "order": None, "seed": None, "position": 0, "generator": None}
     list(loader)
     assert loader.state_dict() == fresh
     for _ in loader:
@@ -88,7 +88,7 @@ def test_the_state_survives_until_it_is_used():
     assert np.array_equal(other.state_dict()["order"], state["order"])
 
 
-GOOD = {"samples": 10, "batch_size": 3, "order": np.arange(10), "position": 2, "generator": None}
+GOOD = {"samples": 10, "batch_size": 3, "order": np.arange(10), "seed": 7, "position": 2, "generator": None}
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,9 @@ GOOD = {"samples": 10, "batch_size": 3, "order": np.arange(10), "position": 2, "
         ({**GOOD, "order": np.arange(9)}, ValueError, "order expects"),
         ({**GOOD, "order": np.arange(10.0)}, ValueError, "order expects"),
         ({**GOOD, "order": list(range(10))}, ValueError, "order expects"),
+        ({**GOOD, "seed": -1}, ValueError, "seed expects an int from 0 to 9223372036854775807 but got -1"),
+        ({**GOOD, "seed": 2**63}, ValueError, "seed expects"),
+        ({**GOOD, "seed": None}, ValueError, "seed expects"),
         ({**GOOD, "position": 5}, ValueError, "position expects 0 to 4 batches but got 5"),
         ({**GOOD, "position": 1.0}, ValueError, "position expects"),
         ({**GOOD, "generator": {}}, ValueError, "either the loader or the state has a generator"),
