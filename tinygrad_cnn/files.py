@@ -44,10 +44,14 @@ class DownloadError(OSError):
 
 
 class Checksum(NamedTuple):
-    """What a file holds after decompression: its size in bytes, and its SHA-256 in hexadecimal digits."""
+    """What a file holds: its size in bytes, and its SHA-256 in hexadecimal digits.
+
+    Of a gzipped file, both are those of its decompressed content, unless `decompressed` is False.
+    """
 
     size: int
     sha256: str
+    decompressed: bool = True
 
 
 @contextmanager

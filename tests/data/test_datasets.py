@@ -35,6 +35,7 @@ def nowhere_else(tmp_path, monkeypatch):
     monkeypatch.setenv("TINYGRAD_CNN_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(datasets.MNIST, "mirrors", ())
     monkeypatch.setattr(datasets.FashionMNIST, "mirrors", ())
+    monkeypatch.setattr(datasets.KMNIST, "mirrors", ())
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -52,11 +53,19 @@ def test_files_are_found_in_every_place(tmp_path, place, subfolder, train, suffi
     assert mnist.targets.data.tolist() == [5, 0, 4]
 
 
-@pytest.mark.parametrize("subfolder", ["fashion-mnist", "FashionMNIST/raw"])
-def test_fashion_mnist_has_its_own_folders(tmp_path, subfolder):
+@pytest.mark.parametrize(
+    ("cls", "subfolder"),
+    [
+        (datasets.FashionMNIST, "fashion-mnist"),
+        (datasets.FashionMNIST, "FashionMNIST/raw"),
+        (datasets.KMNIST, "kmnist"),
+        (datasets.KMNIST, "KMNIST/raw"),
+    ],
+)
+def test_its_kin_have_their_own_folders(tmp_path, cls, subfolder):
     put(tmp_path / "mnist", images_of(1), LABELS)
     put(tmp_path / subfolder, images_of(2), LABELS)
-    assert datasets.FashionMNIST(tmp_path).data.data.max() == 2
+    assert cls(tmp_path).data.data.max() == 2
     assert datasets.MNIST(str(tmp_path)).data.data.max() == 1
 
 
@@ -123,7 +132,7 @@ def test_a_damaged_file_is_an_error_and_not_skipped(tmp_path):
         datasets.MNIST(tmp_path / "root")
 
 
-@pytest.mark.parametrize("cls", [datasets.MNIST, datasets.FashionMNIST])
+@pytest.mark.parametrize("cls", [datasets.MNIST, datasets.FashionMNIST, datasets.KMNIST])
 def test_wrong_arguments(cls, tmp_path):
     for arguments in ({"train": "test"}, {"download": 1}, {"root": 3}):
         with pytest.raises(TypeError, match=f"{cls.__name__}: {next(iter(arguments))} expects"):
@@ -220,9 +229,11 @@ def test_data_sets_by_name(tmp_path):
     put(tmp_path / "fashion-mnist", images_of(2), LABELS)
     assert type(datasets.load("mnist", tmp_path, train=False)) is datasets.MNIST
     assert type(datasets.load("fashion-mnist", tmp_path)) is datasets.FashionMNIST
+    put(tmp_path / "kmnist", images_of(2), LABELS)
+    assert type(datasets.load("kmnist", tmp_path)) is datasets.KMNIST
     assert len(datasets.load("digits", train=False)) == 297
     for name in ("cifar10", "MNIST ", None):
-        with pytest.raises(ValueError, match="load: name expects 'mnist', 'fashion-mnist' or 'digits' but got"):
+        with pytest.raises(ValueError, match=r"load: name expects 'mnist', .* or 'digits' but got"):
             datasets.load(name)
 
 
@@ -259,3 +270,14 @@ def test_one_data_set_is_not_taken_for_the_other_by_checksum(tmp_path, monkeypat
     assert len(datasets.MNIST(tmp_path)) == 3
     with pytest.raises(FormatError, match="labels of FashionMNIST but holds those of MNIST"):
         datasets.FashionMNIST(tmp_path)
+
+
+def test_kmnist_is_recognised_by_its_gzipped_file(tmp_path, monkeypatch):
+    put(tmp_path, images_of(1), LABELS)
+    digest = hashlib.sha256((tmp_path / "train-labels-idx1-ubyte.gz").read_bytes()).hexdigest()
+    checksums = dict(datasets.KMNIST.checksums)
+    checksums["train-labels-idx1-ubyte"] = checksums["train-labels-idx1-ubyte"]._replace(sha256=digest)
+    monkeypatch.setattr(datasets.KMNIST, "checksums", checksums)
+    assert len(datasets.KMNIST(tmp_path)) == 3
+    with pytest.raises(FormatError, match="labels of MNIST but holds those of KMNIST"):
+        datasets.MNIST(tmp_path)

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import os
+import tarfile
 import threading
 import time
 import urllib.error
@@ -124,6 +125,24 @@ def test_a_bad_mirror_is_passed_over_and_leaves_nothing(server, tmp_path, behavi
         assert path.read_bytes() == GZIPPED
 
 
+WHOLE = Checksum(len(GZIPPED), hashlib.sha256(GZIPPED).hexdigest(), decompressed=False)
+
+
+def test_a_checksum_of_the_file_itself_asks_for_no_gzip(server, tmp_path):
+    assert download("file.gz", [server["good"]], tmp_path, WHOLE).read_bytes() == GZIPPED
+    server.files["file.gz"] = b"plain"
+    plain = Checksum(5, hashlib.sha256(b"plain").hexdigest(), decompressed=False)
+    assert download("file.gz", [server["good"]], tmp_path, plain).read_bytes() == b"plain"
+
+
+@pytest.mark.parametrize("behaviour", ["altered", "cut", "html", "longer", "stalled"])
+def test_a_bad_mirror_is_passed_over_by_the_checksum_of_the_file_too(server, tmp_path, behaviour):
+    with pytest.raises(DownloadError, match=r"its SHA-256 is|sends more than|cut off|timed out"):
+        download("file.gz", [server[behaviour]], tmp_path, WHOLE, 0.3)
+    assert os.listdir(tmp_path) == []
+    download("file.gz", [server[behaviour], server["good"]], tmp_path, WHOLE, 0.3)
+
+
 def test_a_cut_off_file_without_a_length_is_noticed(server, tmp_path):
     server.files["file.gz"] = GZIPPED[:-5]
     with pytest.raises(DownloadError, match="ended before"):
@@ -227,7 +246,7 @@ def test_https_is_never_left():
         _secure_redirects().redirect_request(request, io.BytesIO(), 302, "Found", {}, "http://host/file")
 
 
-@pytest.mark.parametrize("cls", [datasets.MNIST, datasets.FashionMNIST])
+@pytest.mark.parametrize("cls", [datasets.MNIST, datasets.FashionMNIST, datasets.KMNIST, datasets.CIFAR10])
 def test_the_mirrors_are_https(cls):
     assert cls.mirrors
     assert all(mirror.startswith("https://") for mirror in cls.mirrors)
@@ -280,6 +299,59 @@ def test_nothing_is_downloaded_unasked(mirrored_mnist, server):
     with pytest.raises(FileNotFoundError):
         datasets.MNIST()
     assert server.requests == []
+
+
+def test_kmnist_is_checked_by_its_gzipped_files(mirrored_mnist, server, monkeypatch):
+    names = [name for name in server.files if "ubyte" in name]
+    checksums = {
+        name.removesuffix(".gz"): Checksum(len(body), hashlib.sha256(body).hexdigest(), decompressed=False)
+        for name, body in server.files.items()
+        if name in names
+    }
+    monkeypatch.setattr(datasets.KMNIST, "checksums", checksums)
+    monkeypatch.setattr(datasets.KMNIST, "mirrors", (server["altered"], server["good"]))
+    monkeypatch.setattr(datasets.MNIST, "checksums", {})
+    assert datasets.KMNIST(download=True).targets.tolist() == [3, 1]
+    folder = mirrored_mnist / "cache" / "tinygrad_cnn" / "KMNIST" / "raw"
+    assert sorted(os.listdir(folder)) == sorted(names)
+    assert len(server.requests) == 4
+
+
+@pytest.fixture
+def mirrored_cifar(server, tmp_path, monkeypatch):
+    """CIFAR-10's test set with three images, in an archive that only the server has."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("TINYGRAD_CNN_DATA", raising=False)
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        member = tarfile.TarInfo("cifar-10-batches-bin/test_batch.bin")
+        member.size = 3 * 3073
+        archive.addfile(member, io.BytesIO(bytes(3 * 3073)))
+    body = server.files["cifar-10-binary.tar.gz"] = stream.getvalue()
+    checksum = Checksum(len(body), hashlib.sha256(body).hexdigest(), decompressed=False)
+    monkeypatch.setattr(datasets.CIFAR10, "checksum", checksum)
+    monkeypatch.setattr(datasets.CIFAR10, "mirrors", (server["missing"], server["cut"], server["good"]))
+    return tmp_path
+
+
+def test_cifar_is_downloaded_once_and_never_unpacked(mirrored_cifar, server):
+    for root, folder in ((None, "cache/tinygrad_cnn"), (mirrored_cifar / "root", "root")):
+        with pytest.raises(FileNotFoundError, match="download=True"):
+            datasets.CIFAR10(root, train=False)
+        assert len(datasets.CIFAR10(root, train=False, download=True)) == 3
+        assert os.listdir(mirrored_cifar / folder) == ["cifar-10-binary.tar.gz"]
+        asked = len(server.requests)
+        assert len(datasets.CIFAR10(root, train=False, download=True)) == 3
+        assert len(server.requests) == asked
+        (mirrored_cifar / folder / "cifar-10-binary.tar.gz").unlink()
+
+
+def test_an_archive_that_no_mirror_has_intact_is_not_kept(mirrored_cifar, server, monkeypatch):
+    monkeypatch.setattr(datasets.CIFAR10, "mirrors", (server["cut"], server["altered"], "http://127.0.0.1:1/"))
+    with pytest.raises(DownloadError, match="cut off") as caught:
+        datasets.CIFAR10(mirrored_cifar, train=False, download=True)
+    assert "SHA-256" in str(caught.value) or "more than" in str(caught.value)
+    assert os.listdir(mirrored_cifar) == []
 
 
 def test_an_unwritable_cache_is_named(mirrored_mnist):

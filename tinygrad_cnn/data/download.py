@@ -1,4 +1,4 @@
-"""Downloading a gzipped file from the first mirror that has it: whole and unaltered, or not at all."""
+"""Downloading a file from the first mirror that has it: whole and unaltered, or not at all."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import threading
 import time
 import zlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -30,10 +31,10 @@ def download(
     checksum: Checksum,
     timeout: float = 6.0,
 ) -> Path:
-    """Download the gzipped file `name` into `folder`, which is made if need be, and return its path.
+    """Download the file `name` into `folder`, which is made if need be, and return its path.
 
-    The mirrors are tried in order. The file gets its name only after its decompressed content has been
-    checked; a failed attempt leaves nothing behind. Progress goes to the standard error stream.
+    The mirrors are tried in order. The file gets its name only after its content has been checked; a failed
+    attempt leaves nothing behind. Progress goes to the standard error stream.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ def download(
     folder : str or path-like
         Where the file goes.
     checksum : Checksum
-        Size and SHA-256 of the decompressed content.
+        Size and SHA-256, of the decompressed content of a gzipped file, or of the file as it is.
     timeout : float, default 6.0
         Seconds to wait for an answer, and then for the next bytes.
 
@@ -65,7 +66,7 @@ def download(
         url = f"{mirror.rstrip('/')}/{name}"
         try:
             with atomic_write(target) as stream:
-                _copy(url, stream, checksum.size, timeout)
+                _copy(url, stream, _largest(checksum), timeout)
                 _verify(stream, checksum)
         except (OSError, EOFError, ValueError, zlib.error, HTTPException) as error:
             faults.append(f"{url}: {_explain(error)}")
@@ -74,12 +75,17 @@ def download(
     raise DownloadError(f"cannot download {name}: " + ("; ".join(faults) or "there is no mirror"))
 
 
-def _copy(url: str, stream: BinaryIO, size: int, timeout: float) -> None:
-    """Copy what the server sends; `size` is that of the decompressed content."""
+def _largest(checksum: Checksum) -> int:
+    """Return how many bytes the file can have."""
+    size = checksum.size
+    return size + size // 100 + 1024 if checksum.decompressed else size  # gzip never makes a file much larger
+
+
+def _copy(url: str, stream: BinaryIO, limit: int, timeout: float) -> None:
+    """Copy what the server sends, at most `limit` bytes."""
     with _open(url, timeout) as response:
         announced = response.headers.get("Content-Length", "")
         expected = int(announced) if announced.isdecimal() else None
-        limit = size + size // 100 + 1024  # gzip never makes a file much larger
         received = 0
         with _ProgressBar(url, expected) as bar:
             while chunk := response.read(_CHUNK):
@@ -158,11 +164,11 @@ def _secure_redirects() -> Any:
 
 
 def _verify(stream: BinaryIO, checksum: Checksum) -> None:
-    """Check the decompressed content, never decompressing more than it should have."""
+    """Check the content, never decompressing more than it should have."""
     digest = hashlib.sha256()
     size = 0
     stream.seek(0)
-    with gzip.GzipFile(fileobj=stream) as plain:
+    with gzip.GzipFile(fileobj=stream) if checksum.decompressed else nullcontext(stream) as plain:
         while size <= checksum.size and (chunk := plain.read(_CHUNK)):
             size += len(chunk)
             digest.update(chunk)

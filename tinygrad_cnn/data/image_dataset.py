@@ -1,4 +1,4 @@
-"""Labelled images in memory: what MNIST, Fashion-MNIST and the shipped digits have in common."""
+"""Labelled images in memory: what MNIST and its kin, CIFAR-10 and the shipped digits have in common."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Transform = Callable[[Any], Any]
 class ImageDataset(Dataset):
     """Labelled images in memory.
 
-    Sample i is a pair: the image, a uint8 array (H, W), and the label, an int; each put through its
+    Sample i is a pair: the image, a uint8 array (H, W) or (H, W, C), and the label, an int; each put through its
     transform. (Where torchvision gives a Pillow image, this gives an array.) `DataLoader` takes whole batches
     by array indexing as long as the transforms are the library's own (see `tinygrad_cnn.data.transforms`).
 
     Attributes
     ----------
     data : Tensor
-        The images, uint8 (N, H, W).
+        The images, uint8 (N, H, W) or (N, H, W, C).
     targets : Tensor
         The labels, int64 (N,).
     classes : list of str

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: found on this machine, or downloaded."""
+"""MNIST, Fashion-MNIST and KMNIST: found on this machine, or downloaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinygrad_cnn.data.image_dataset import ImageDataset, Transform, check_flag
 from tinygrad_cnn.data.search import find_file, find_files, search_folders
 from tinygrad_cnn.files import Checksum, FormatError
 
-__all__ = ["MNIST", "FashionMNIST"]
+__all__ = ["KMNIST", "MNIST", "FashionMNIST"]
 
 
 class MNIST(ImageDataset):
@@ -172,10 +172,41 @@ class FashionMNIST(MNIST):
     }
 
 
+class KMNIST(MNIST):
+    """Kuzushiji-MNIST: 60,000 images of cursive Japanese characters for training and 10,000 for testing, 28x28.
+
+    Everything is as with `MNIST`; the folders are ``kmnist/`` and ``KMNIST/raw/``.
+
+    References
+    ----------
+    T. Clanuwat, M. Bober-Irizar, A. Kitamoto, A. Lamb, K. Yamamoto, D. Ha, "Deep Learning for Classical Japanese
+    Literature", arXiv:1812.01718, 2018. CC BY-SA 4.0, created by the ROIS-DS Center for Open Data in the Humanities.
+    """
+
+    classes: ClassVar[list[str]] = ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"]
+    mirrors: ClassVar[tuple[str, ...]] = ("https://codh.rois.ac.jp/kmnist/dataset/kmnist/",)
+    subfolders: ClassVar[tuple[str, str]] = ("kmnist", "KMNIST/raw")
+    checksums: ClassVar[dict[str, Checksum]] = {
+        "train-images-idx3-ubyte": Checksum(
+            18165135, "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4", decompressed=False
+        ),
+        "train-labels-idx1-ubyte": Checksum(
+            29497, "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17", decompressed=False
+        ),
+        "t10k-images-idx3-ubyte": Checksum(
+            3041136, "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5", decompressed=False
+        ),
+        "t10k-labels-idx1-ubyte": Checksum(
+            5120, "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c", decompressed=False
+        ),
+    }
+
+
 def _check_not_another(cls: type[MNIST], labels: NDArray[np.uint8], path: Path) -> None:
-    """Refuse one data set's files where the other's are expected: both use the same names."""
-    digest = hashlib.sha256(struct.pack(">II", 0x801, len(labels)) + labels.tobytes()).hexdigest()
-    for other in (MNIST, FashionMNIST):
+    """Refuse one data set's files where the other's are expected: all use the same names."""
+    content = struct.pack(">II", 0x801, len(labels)) + labels.tobytes()
+    digests = {hashlib.sha256(data).hexdigest() for data in (content, path.read_bytes())}
+    for other in (MNIST, FashionMNIST, KMNIST):
         known = {checksum.sha256 for checksum in other.checksums.values()}
-        if other.checksums is not cls.checksums and digest in known:
+        if other.checksums is not cls.checksums and digests & known:
             raise FormatError(path, f"expects the labels of {cls.__name__} but holds those of {other.__name__}")

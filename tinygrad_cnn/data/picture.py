@@ -1,32 +1,38 @@
-"""Pictures of handwritten digits, from any file, as MNIST's images were made. Needs Pillow."""
+"""Pictures from files, with Pillow; and handwritten digits in them, made as MNIST's images were."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import warnings
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.files import FormatError, open_regular
 
-__all__ = ["read_digit"]
+__all__ = ["EXTENSIONS", "read_digit", "read_rgb"]
 
 # What pictures come in. Not every format that Pillow knows: some of them run other programs.
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "PPM")
+# The names that such files have.
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".pnm")
 _MAX_PIXELS = 50_000_000
 # A black page takes next to nothing in a file; what expands more than this is taken for an attack.
 _MAX_EXPANSION = 1000
 _ALWAYS_ALLOWED = 4_000_000
 _WORKING_SIZE = 512
+# More than 8 bits: Pillow would clip them.
+_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B")
 _BOX, _SIZE = 20, 28
 _MIN_CONTRAST = 0.05
 # Paper is never quite even. Strokes count from a tenth of the darkest one on, and as full from nine tenths.
 _NOISE = 0.1
 
 Gray = NDArray[np.float32]
+Result = TypeVar("Result")
 
 
 def read_digit(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
@@ -54,13 +60,33 @@ def read_digit(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     ImportError
         If Pillow is not installed.
     """
-    pillow = _pillow()
-    with open_regular(path) as stream:
-        gray = _read_gray(pillow, stream, path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of metadata that are odd, and of sizes that are checked here
+        gray = _read(path, _as_small_gray)
     try:
         return as_mnist(gray)
     except ValueError as error:
         raise FormatError(path, f"shows no digit: {error}") from None
+
+
+def read_rgb(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """Read a picture in colours: uint8 (H, W, 3), red, green and blue; transparency is dropped.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A PNG, JPEG, GIF (its first frame), BMP, WebP or PPM file, with the limits of `read_digit`.
+
+    Raises
+    ------
+    FormatError
+        If the file is not such a picture, is truncated, corrupt or too large, or has more than 8 bits a channel.
+    OSError
+        If the file does not exist or can't be read.
+    ImportError
+        If Pillow is not installed.
+    """
+    return _read(path, _as_rgb)
 
 
 def as_mnist(gray: Gray) -> NDArray[np.uint8]:
@@ -117,18 +143,21 @@ def _resized(gray: Gray, longest: int) -> Gray:
     return np.asarray(image)
 
 
-def _read_gray(pillow: Any, stream: BinaryIO, path: str | os.PathLike[str]) -> Gray:
-    """Return the greys (H, W) of a picture, in [0, 1], its longer side no longer than 512."""
+def _read(path: str | os.PathLike[str], use: Callable[[Any, Any], Result]) -> Result:
+    """Open a picture and return ``use(pillow, picture)``; whatever is wrong with the file is a `FormatError`."""
+    pillow = _pillow()
+    with open_regular(path) as stream:
+        return _decode(pillow, stream, path, use)
+
+
+def _decode(pillow: Any, stream: BinaryIO, path: str | os.PathLike[str], use: Callable[[Any, Any], Result]) -> Result:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of metadata that are odd, and of sizes that are checked here
-            with pillow.open(stream, formats=_FORMATS) as picture:
-                width, height = picture.size
-                allowed = min(_MAX_PIXELS, max(_ALWAYS_ALLOWED, _MAX_EXPANSION * os.fstat(stream.fileno()).st_size))
-                if width * height > allowed:
-                    raise FormatError(path, f"is too large: {width} x {height} pixels, where {allowed:,} are allowed")
-                picture.draft("L", (_WORKING_SIZE, _WORKING_SIZE))  # lets a JPEG be decoded at a lower resolution
-                return _as_gray(pillow, _upright(picture))
+        with pillow.open(stream, formats=_FORMATS) as picture:
+            width, height = picture.size
+            allowed = min(_MAX_PIXELS, max(_ALWAYS_ALLOWED, _MAX_EXPANSION * os.fstat(stream.fileno()).st_size))
+            if width * height > allowed:
+                raise FormatError(path, f"is too large: {width} x {height} pixels, where {allowed:,} are allowed")
+            return use(pillow, picture)
     except FormatError:
         raise
     except pillow.DecompressionBombError:
@@ -157,6 +186,18 @@ _PILLOW_ERRORS = (
 )
 
 
+def _as_small_gray(pillow: Any, picture: Any) -> Gray:
+    """Return the greys (H, W) of a picture, in [0, 1], its longer side no longer than 512."""
+    picture.draft("L", (_WORKING_SIZE, _WORKING_SIZE))  # lets a JPEG be decoded at a lower resolution
+    return _as_gray(pillow, _upright(picture))
+
+
+def _as_rgb(pillow: Any, picture: Any) -> NDArray[np.uint8]:
+    if picture.mode in _DEEP_MODES:
+        raise ValueError("it has more than 8 bits a pixel and channel")
+    return np.array(picture.convert("RGB"))
+
+
 def _upright(picture: Any) -> Any:
     """Turn a photograph as the camera says that it was held."""
     turned = importlib.import_module("PIL.ImageOps").exif_transpose(picture)
@@ -165,7 +206,7 @@ def _upright(picture: Any) -> Any:
 
 def _as_gray(pillow: Any, picture: Any) -> Gray:
     factor = -(-max(picture.size) // _WORKING_SIZE)
-    if picture.mode in ("I", "F", "I;16", "I;16L", "I;16B"):  # more than 8 bits: Pillow would clip them
+    if picture.mode in _DEEP_MODES:
         return _stretched(pillow, np.asarray(picture), factor)
     if picture.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in picture.info:
         return _opaque(np.asarray(_reduced(picture.convert("RGBA"), factor), np.float32) / np.float32(255))

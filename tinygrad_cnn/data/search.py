@@ -27,13 +27,15 @@ def search_folders(root: str | os.PathLike[str] | None) -> list[Path]:
     return folders
 
 
-def find_files(names: Sequence[str], folders: Sequence[Path], subfolders: Sequence[str]) -> list[Path] | None:
+def find_files(
+    names: Sequence[str], folders: Sequence[Path], subfolders: Sequence[str], suffixes: Sequence[str] = ("", ".gz")
+) -> list[Path] | None:
     """Return the paths of the files in the first place that has them all, plain or gzipped; or None.
 
     The places are each folder itself and its subfolders, in order.
     """
     for place in _places(folders, subfolders):
-        paths = [path for name in names if (path := find_file(place, name)) is not None]
+        paths = [path for name in names if (path := find_file(place, name, suffixes)) is not None]
         if len(paths) == len(names):
             return paths
     return None
@@ -46,9 +48,9 @@ def _places(folders: Sequence[Path], subfolders: Sequence[str]) -> Iterator[Path
             yield folder / subfolder
 
 
-def find_file(place: Path, name: str) -> Path | None:
+def find_file(place: Path, name: str, suffixes: Sequence[str] = ("", ".gz")) -> Path | None:
     """Return the path of the file in this folder, plain or gzipped; None if there is neither."""
-    for path in (place / name, place / f"{name}.gz"):
+    for path in (place / f"{name}{suffix}" for suffix in suffixes):
         if os.path.isfile(path):
             return path
     return None
