@@ -44,6 +44,12 @@ def test_every_operation_can_be_measured() -> None:
     assert all("–" not in value for _, value in rows)
 
 
+def test_every_augmentation_can_be_measured() -> None:
+    run = compare(*TINY, "--what", "augmentation")
+    assert (run.returncode, run.stderr) == (0, "")
+    assert len(table_of(run.stdout)[2:]) == 3
+
+
 def test_a_page_without_markers_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"{END}\n{BEGIN}\n", encoding="utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-WHAT = ("train", "inference", "operations", "overhead", "memory", "import")
+WHAT = ("train", "inference", "operations", "overhead", "augmentation", "memory", "import")
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,17 @@ OVERHEAD = (
 )
 
 
+def _affine(name: str, shape: tuple[int, ...], mode: str) -> Row:
+    return Row(f"affine maps, {mode}, {name}", {"what": "augmentation", "shape": shape, "mode": mode})
+
+
+AUGMENTATION = (
+    _affine("10,000×1×28×28", (10_000, 1, 28, 28), "bilinear"),
+    _affine("10,000×1×28×28", (10_000, 1, 28, 28), "nearest"),
+    _affine("256×3×32×32", (256, 3, 32, 32), "bilinear"),
+)
+
+
 def rows_of(what: list[str], models: list[str], batches: list[int] | None) -> Iterator[Row]:
     """The rows for the options of the command line; `batches` of None are the usual ones of each kind of row."""
     for kind in what:
@@ -82,6 +93,8 @@ def rows_of(what: list[str], models: list[str], batches: list[int] | None) -> It
             yield from OPERATIONS
         elif kind == "overhead":
             yield from OVERHEAD
+        elif kind == "augmentation":
+            yield from AUGMENTATION
         elif kind == "memory":
             for model in models:
                 for batch in batches or (256,):

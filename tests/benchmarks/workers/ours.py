@@ -10,8 +10,9 @@ import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
 from tinygrad_cnn import nn, optim
 from tinygrad_cnn.__main__ import look
+from tinygrad_cnn.kernels import resample
 
-from .serve import serve
+from .serve import Call, serve
 from .torch_like import TorchLike
 
 
@@ -30,6 +31,14 @@ class Ours(TorchLike):
         if array.ndim == 4:
             array = np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
         return tg.from_numpy(array)
+
+    def affine(self, images: Any, matrices: Any, mode: str) -> Call:
+        """With the kernel behind the random transforms; it counts in pixels."""
+        height, width = images.shape[2:]
+        to_pixels = np.array([[width / 2, 0, (width - 1) / 2], [0, height / 2, (height - 1) / 2], [0, 0, 1]])
+        square = np.concatenate([matrices, np.broadcast_to([[[0, 0, 1]]], (len(images), 1, 3))], axis=1)
+        in_pixels = (to_pixels @ square @ np.linalg.inv(to_pixels))[:, :2]
+        return lambda: resample.affine(images, in_pixels, mode == "bilinear")
 
 
 def make(arguments: list[str]) -> Ours:

@@ -53,6 +53,10 @@ class Library:
         """
         raise Unsupported
 
+    def affine(self, images: Any, matrices: Any, mode: str) -> Call:
+        """Prepare the resampling of images (N, C, H, W) under maps (N, 2, 3) of coordinates that run from -1 to 1."""
+        raise Unsupported
+
     def overhead(self, kind: str, x: Any, repeats: int) -> Call:
         """Prepare `repeats` operations on a tiny array."""
         raise Unsupported
@@ -104,6 +108,11 @@ def _prepare(library: Library, task: dict[str, Any]) -> Call:
             return np.random.default_rng(3).standard_normal(shape, np.float32) if shape else np.ones((), np.float32)
 
         return library.operation(task["function"], inputs, cotangent, arguments)
+    if task["what"] == "augmentation":
+        random = np.random.default_rng(4)
+        images = random.random(task["shape"], np.float32)
+        matrices = np.eye(2, 3) + random.uniform(-0.2, 0.2, (len(images), 2, 3))
+        return library.affine(images, matrices.astype(np.float32), task["mode"])
     return library.overhead(task["kind"], np.linspace(0.99, 1.01, 10, dtype=np.float32), task["repeats"])
 
 

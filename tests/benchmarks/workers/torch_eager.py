@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn, optim
 
 from .models import Model
-from .serve import serve
+from .serve import Call, serve
 from .torch_like import TorchLike
 
 
@@ -41,6 +41,16 @@ class Torch(TorchLike):
     def build(self, model: Model, start: list[Any]) -> Any:
         """The weights in the memory format too."""
         return super().build(model, start).to(memory_format=self.memory_format)
+
+    def affine(self, images: Any, matrices: Any, mode: str) -> Call:
+        """A grid, and the samples at its places."""
+        tensor, theta = torch.from_numpy(images), torch.from_numpy(matrices)
+
+        def resample() -> Any:
+            grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+            return F.grid_sample(tensor, grid, mode=mode, align_corners=False)
+
+        return resample
 
 
 def make(arguments: list[str]) -> Torch:
