@@ -426,7 +426,7 @@ def test_erased_values():
     batch = np.zeros((300, 2, 10, 10), np.float32)
     noise = RandomErasing(1.0, value="random")(batch)
     assert noise[noise != 0].std() == pytest.approx(1, abs=0.05)
-    coloured = RandomErasing(1.0, value=(3, 4))(batch)
+    coloured = RandomErasing(1.0, value=np.array([3, 4]))(batch)
     assert np.unique(coloured[:, 0]).tolist() == [0, 3]
     assert np.unique(coloured[:, 1]).tolist() == [0, 4]
     with pytest.raises(TypeError, match="RandomErasing: picture expects floats"):

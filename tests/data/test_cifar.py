@@ -87,6 +87,7 @@ def test_samples_and_batches(tmp_path):
     image, label = plain[3]
     assert (type(image), image.shape, image.dtype, type(label)) == (np.ndarray, (32, 32, 3), np.uint8, int)
     assert plain.classes[6] == "frog"
+    assert plain.class_to_idx["frog"] == 6
     tensors = datasets.CIFAR10(tmp_path, transform=transforms.ToTensor())
     [(images, labels)] = DataLoader(tensors, 10)
     assert images.shape == (10, 3, 32, 32)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 
 from tinygrad_cnn.kernels import resample
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "nearest"])

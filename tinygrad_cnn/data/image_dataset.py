@@ -59,6 +59,11 @@ class ImageDataset(Dataset):
         self.transform = transform
         self.target_transform = target_transform
 
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """From the name of a class to its label."""
+        return {name: label for label, name in enumerate(self.classes)}
+
     def __len__(self) -> int:
         return len(self.data)
 

@@ -55,11 +55,12 @@ class RandomErasing(PerPicture):
         self.p = check_float("RandomErasing", "p", p, 0, 1)
         self.scale = check_range("RandomErasing", "scale", scale, 0, 1)
         self.ratio = check_range("RandomErasing", "ratio", ratio, np.finfo(float).tiny)
-        self.value = value if value == "random" else check_fill("RandomErasing", "value", value)
+        self._is_noise = isinstance(value, str) and value == "random"
+        self.value = value if self._is_noise else check_fill("RandomErasing", "value", value)
         self.inplace = bool(inplace)
 
     def _transform(self, pictures: Array) -> Array:
-        if self.value == "random" and pictures.dtype.kind != "f":
+        if self._is_noise and pictures.dtype.kind != "f":
             raise TypeError(f"RandomErasing: picture expects floats for value='random' but got {pictures.dtype}")
         count, _, height, width = pictures.shape
         top, left, bottom, right = self._draw(count, height, width)[..., np.newaxis]
@@ -85,7 +86,7 @@ class RandomErasing(PerPicture):
         return np.array([top, left, top + tall, left + wide])
 
     def _values(self, pictures: Array) -> Array:
-        if self.value != "random":
+        if not self._is_noise:
             return per_channel("RandomErasing", "value", self.value, pictures)
         dtype = np.float64 if pictures.dtype == np.float64 else np.float32
         noise = random.generator().standard_normal(pictures.shape, dtype)
