@@ -15,6 +15,12 @@ def test_a_product_multiplies_every_element_once(length: int, axis: int) -> None
     np.testing.assert_array_equal(product(x, axis), np.prod(x, axis=axis, keepdims=True))
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_products_of_large_arrays(axis: int) -> None:
+    x = np.random.default_rng(0).choice([1.0, -1.0], (600, 500))
+    np.testing.assert_array_equal(product(x, axis), np.prod(x, axis=axis, keepdims=True))
+
+
 @pytest.mark.parametrize("shape", [(1 << 18,), (600, 500), (3, 2, 60_000)])
 def test_sums_so_far_of_large_arrays(shape: tuple[int, ...]) -> None:
     x = np.random.default_rng(0).integers(-5, 5, shape).astype(np.int32)

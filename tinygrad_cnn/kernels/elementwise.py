@@ -171,7 +171,8 @@ def masked(x: Array, keep: Array) -> Array:
         out[...] = np.where(keep, x, x.dtype.type(0))
         return out
     # All ones where it is true: one pattern for every matrix of a batch.
-    pattern = -keep.view(np.int8).astype(bits)
+    pattern = empty_like(keep, bits)
+    np.negative(keep.view(np.int8), out=pattern, dtype=bits)
     source, target = x.view(bits), out.view(bits)
     if x.size < _LARGE:
         np.bitwise_and(source, pattern, out=target)

@@ -226,18 +226,21 @@ def _multiply(first: Term, second: Term, wanted: set[Name]) -> Term:
     columns = [name for name in b_names if name not in a_names]
     names = (*batch, *rows, *columns)
     sizes = dict(zip((*a_names, *b_names), (*a.shape, *b.shape), strict=True))
-    count = [math.prod(sizes[name] for name in group) for group in (batch, rows, inner, columns)]
     a = _arranged(first, (*batch, *rows, *inner))
     b = _arranged(second, (*batch, *inner, *columns))
     if not inner and (batch or not (rows and columns)):
         # Nothing to sum over: broadcasting does it.
-        a = reshape(a, (*(sizes[name] for name in (*batch, *rows)), *(1 for _ in columns)))
-        b = reshape(b, (*(sizes[n] for n in batch), *(1 for _ in rows), *(sizes[n] for n in columns)))
+        a = _shaped(a, (*(sizes[name] for name in (*batch, *rows)), *(1 for _ in columns)))
+        b = _shaped(b, (*(sizes[n] for n in batch), *(1 for _ in rows), *(sizes[n] for n in columns)))
         return a * b, names
-    n_batch, n_rows, n_inner, n_columns = count
-    many = (n_batch,) if batch else ()
-    product = matmul(reshape(a, (*many, n_rows, n_inner)), reshape(b, (*many, n_inner, n_columns)))
-    return reshape(product, tuple(sizes[name] for name in names)), names
+    many = tuple(sizes[name] for name in batch)
+    n_rows, n_inner, n_columns = (math.prod(sizes[name] for name in group) for group in (rows, inner, columns))
+    product = matmul(_shaped(a, (*many, n_rows, n_inner)), _shaped(b, (*many, n_inner, n_columns)))
+    return _shaped(product, tuple(sizes[name] for name in names)), names
+
+
+def _shaped(x: Array, shape: tuple[int, ...]) -> Array:
+    return x if tuple(x.shape) == shape else reshape(x, shape)
 
 
 def _arranged(term: Term, names: Names) -> Array:

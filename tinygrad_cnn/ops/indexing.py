@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import Variable, primitive
 from tinygrad_cnn.errors import check_dim, check_int, check_tensor
+from tinygrad_cnn.kernels import elementwise as kernels
 from tinygrad_cnn.ops.elementwise import cast, clone, where
 from tinygrad_cnn.types import Array
 
@@ -102,13 +103,18 @@ def _positions(index: np.ndarray, dim: int, shape: tuple[int, ...]) -> np.ndarra
     steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
     mesh = np.ogrid[tuple(slice(n) for n in index.shape)]
     rest = [axis * step for i, (axis, step) in enumerate(zip(mesh, steps, strict=True)) if i != dim]
-    positions = np.multiply(index, steps[dim], dtype=np.int64)
-    return np.add(positions, sum(rest), out=positions) if rest else positions
+    positions = kernels.empty_like(index, np.dtype(np.int64))
+    if steps[dim] != 1:
+        index = np.multiply(index, steps[dim], out=positions)
+    return np.add(index, sum(rest), out=positions)
 
 
 @primitive
 def _gather(input: Array, dim: int, index: np.ndarray) -> Array:
-    return np.take(input.reshape(-1), _positions(index, dim, input.shape))
+    # Every index is in range, so "clip" changes none: it spares NumPy a second copy of the output.
+    positions = _positions(index, dim, input.shape)
+    out = kernels.empty_like(positions, input.dtype)
+    return np.take(input.reshape(-1), positions, out=out, mode="clip")
 
 
 @_gather.vjp("input")
@@ -248,8 +254,8 @@ def masked_fill(input: Array, mask: Array, value: Array) -> Array:
     return where(mask, number, input)
 
 
-def check_index(operation: str, input: Array, dim: int, index: Any) -> np.ndarray:
-    """The index of a selection along `dim`, as an array of its own, in range."""
+def check_index(operation: str, input: Array, dim: int, index: Any) -> Any:
+    """The index of a selection along `dim`, in range: a tensor, whose version the graph checks, or an array's copy."""
     positions = index.data if isinstance(index, Variable) else np.asarray(index)
     if positions.size and positions.dtype not in (np.dtype(np.int64), np.dtype(np.int32)):
         raise TypeError(f"{operation}: index expects dtype int64 but has {positions.dtype}")
@@ -271,7 +277,7 @@ def check_index(operation: str, input: Array, dim: int, index: Any) -> np.ndarra
             f"{operation}: index expects 0 <= index < {size} along dim {dim} "
             f"but holds {positions.min()} to {positions.max()}"
         )
-    return positions.copy()
+    return index if isinstance(index, Variable) else positions.copy()
 
 
 def one_hot(tensor: Array, num_classes: int = -1) -> Array:

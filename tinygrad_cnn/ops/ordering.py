@@ -12,9 +12,12 @@ import numpy as np
 
 from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_dim, check_int, check_tensor
-from tinygrad_cnn.ops.indexing import gather
+from tinygrad_cnn.ops.indexing import _gather
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.types import Array
+
+# Elements that are sorted faster than divided into those that are wanted and the rest.
+_FEW = 64
 
 
 class Sorted(NamedTuple):
@@ -41,7 +44,7 @@ def _argsort(input: Array, dim: int, descending: bool) -> Array:
 @primitive(constants=("input",))
 def _argtopk(input: Array, k: int, dim: int, largest: bool) -> Array:
     n = input.shape[dim]
-    if k in (0, n):
+    if k in (0, n) or n <= _FEW:
         return np.take(_order(input, dim, largest), np.arange(k), axis=dim)
     split = n - k if largest else k
     found = np.argpartition(input, split if largest else split - 1, axis=dim)
@@ -125,4 +128,4 @@ def _axis(operation: str, input: Array, dim: int, flag: bool) -> int:
 def _pick(input: Array, dim: int, indices: Array) -> Sorted:
     if input.ndim == 0:
         return Sorted(reshape(input, ()), reshape(indices, ()))
-    return Sorted(gather(input, dim, indices), indices)
+    return Sorted(_gather(input, dim, indices), indices)
