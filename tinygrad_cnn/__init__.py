@@ -36,7 +36,9 @@ from tinygrad_cnn.creation import (
 from tinygrad_cnn.devices import accelerator, backends, cuda, device
 from tinygrad_cnn.dot import graph
 from tinygrad_cnn.kernels.threads import get_num_threads, set_num_threads
+from tinygrad_cnn.ops.accumulate import count_nonzero, cumsum, norm, prod
 from tinygrad_cnn.ops.conv import conv2d, conv_transpose2d
+from tinygrad_cnn.ops.einsum import einsum, outer
 from tinygrad_cnn.ops.elementwise import (
     abs,
     clamp,
@@ -64,10 +66,12 @@ from tinygrad_cnn.ops.elementwise import (
 )
 from tinygrad_cnn.ops.elementwise import add_scaled as add
 from tinygrad_cnn.ops.elementwise import sub_scaled as sub
-from tinygrad_cnn.ops.indexing import gather
+from tinygrad_cnn.ops.indexing import gather, masked_fill, scatter_add
 from tinygrad_cnn.ops.linalg import matmul
 from tinygrad_cnn.ops.loss import log_softmax, softmax
 from tinygrad_cnn.ops.norm import batch_norm, dropout
+from tinygrad_cnn.ops.ordering import argsort, sort, topk
+from tinygrad_cnn.ops.parts import chunk, narrow, split, tril, triu, unbind
 from tinygrad_cnn.ops.reduction import amax, amin, argmax, argmin, logsumexp, max, mean, min, std, sum, var
 from tinygrad_cnn.ops.shape import (
     cat,
@@ -82,6 +86,7 @@ from tinygrad_cnn.ops.shape import (
     transpose,
     unsqueeze,
 )
+from tinygrad_cnn.ops.tiling import roll, tile
 from tinygrad_cnn.random import manual_seed
 from tinygrad_cnn.serialization import load, save
 from tinygrad_cnn.summary import summary
@@ -110,22 +115,27 @@ __all__ = [
     "arange",
     "argmax",
     "argmin",
+    "argsort",
     "autograd",
     "backends",
     "batch_norm",
     "bool",
     "cat",
     "Checkpoint",
+    "chunk",
     "clamp",
     "clone",
     "conv2d",
     "conv_transpose2d",
+    "count_nonzero",
     "cuda",
+    "cumsum",
     "data",
     "device",
     "div",
     "double",
     "dropout",
+    "einsum",
     "empty",
     "empty_like",
     "enable_grad",
@@ -166,6 +176,7 @@ __all__ = [
     "long",
     "lt",
     "manual_seed",
+    "masked_fill",
     "matmul",
     "max",
     "maximum",
@@ -174,15 +185,19 @@ __all__ = [
     "min",
     "minimum",
     "mul",
+    "narrow",
     "ne",
     "neg",
     "nn",
     "no_grad",
+    "norm",
     "ones",
     "ones_like",
     "optim",
+    "outer",
     "permute",
     "pow",
+    "prod",
     "rand",
     "rand_like",
     "randint",
@@ -192,12 +207,16 @@ __all__ = [
     "randperm",
     "relu",
     "reshape",
+    "roll",
     "save",
+    "scatter_add",
     "set_grad_enabled",
     "set_num_threads",
     "sigmoid",
     "sign",
     "softmax",
+    "sort",
+    "split",
     "sqrt",
     "squeeze",
     "stack",
@@ -209,8 +228,13 @@ __all__ = [
     "tanh",
     "Tensor",
     "tensor",
+    "tile",
+    "topk",
     "transpose",
+    "tril",
+    "triu",
     "uint8",
+    "unbind",
     "unsqueeze",
     "utils",
     "var",

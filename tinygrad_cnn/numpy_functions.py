@@ -14,14 +14,13 @@ import numpy as np
 
 from tinygrad_cnn.autograd import Variable
 from tinygrad_cnn.errors import check_dim, check_dims, check_int
-from tinygrad_cnn.ops import elementwise, linalg, reduction
+from tinygrad_cnn.numpy_arrangements import ARRANGEMENTS, REFUSED
+from tinygrad_cnn.ops import elementwise, linalg, padding, reduction
 from tinygrad_cnn.ops import shape as shapes
 from tinygrad_cnn.ops.dtypes import DEFAULT, as_dtype
 from tinygrad_cnn.types import Array
 
 __all__ = ["FUNCTIONS", "QUESTIONS", "REFUSED"]
-
-REFUSED: Any = object()
 
 
 def _axes(axis: Any) -> Sequence[Any]:
@@ -195,16 +194,21 @@ def _parts(operation: str, arrays: Sequence[Any], dtype: Any) -> list[Array]:
     return list(arrays) if dtype is None else [elementwise.cast(x, as_dtype(dtype)) for x in arrays]
 
 
+_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+
+
 def _pad(array: Array, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Array:
-    if mode != "constant":
-        raise TypeError(f"numpy.pad: argument 'mode' expects 'constant' for tensors but got {mode!r}")
+    if mode not in _MODES:
+        raise TypeError(f"numpy.pad: argument 'mode' expects one of {list(_MODES)} for tensors but got {mode!r}")
     if np.ndim(constant_values) != 0:
         raise TypeError(f"numpy.pad: argument 'constant_values' expects one number but got {constant_values!r}")
     widths = np.broadcast_to(np.asarray(pad_width), (array.ndim, 2))
     if widths.size and (widths.dtype.kind not in "iu" or widths.min() < 0):
         raise ValueError(f"pad: pad_width expects ints from 0 on but got {pad_width!r}")
+    if mode != "constant":
+        return padding.extend(array, tuple((int(before), int(after)) for before, after in widths), _MODES[mode])
     value = np.asarray(constant_values).item()
-    return shapes.pad(array, [int(n) for pair in widths[::-1] for n in pair], value=value)
+    return padding.pad(array, [int(n) for pair in widths[::-1] for n in pair], value=value)
 
 
 # ------------------------------------------------------------------- selections, products, copies, questions
@@ -271,6 +275,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.copy: _copy,
     np.zeros_like: _like(elementwise.zeros_like),
     np.ones_like: _like(elementwise.ones_like),
+    **ARRANGEMENTS,
 }
 
 #: Questions about shapes, memory or values, to which the answer is no array: NumPy may ask them of the data.

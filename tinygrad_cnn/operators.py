@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd import Variable
-from tinygrad_cnn.ops import elementwise, indexing, linalg, loss, reduction
+from tinygrad_cnn.ops import accumulate, einsum, elementwise, indexing, linalg, loss, ordering, parts, reduction, tiling
 from tinygrad_cnn.ops import shape as shapes
 
 __all__ = ["Operators"]
@@ -124,6 +124,7 @@ class Operators(Variable):
     ge = elementwise.ge
     clone = elementwise.clone
     matmul = linalg.matmul
+    outer = einsum.outer
     sum = reduction.sum
     mean = reduction.mean
     var = reduction.var
@@ -135,6 +136,9 @@ class Operators(Variable):
     argmax = reduction.argmax
     argmin = reduction.argmin
     logsumexp = reduction.logsumexp
+    prod = accumulate.prod
+    cumsum = accumulate.cumsum
+    count_nonzero = accumulate.count_nonzero
     softmax = loss.softmax
     log_softmax = loss.log_softmax
     reshape = shapes.reshape
@@ -147,7 +151,28 @@ class Operators(Variable):
     expand = shapes.expand
     sum_to_size = shapes.sum_to_size
     flip = shapes.flip
+    tile = tiling.tile
+    repeat = tiling.repeat
+    roll = tiling.roll
+    chunk = parts.chunk
+    unbind = parts.unbind
+    narrow = parts.narrow
+    tril = parts.tril
+    triu = parts.triu
     gather = indexing.gather
+    scatter_add = indexing.scatter_add
+    masked_fill = indexing.masked_fill
+    sort = ordering.sort
+    argsort = ordering.argsort
+    topk = ordering.topk
+
+    def norm(self, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
+        """Its p-norm over `dim`, computed in `dtype`."""
+        return accumulate.norm(self, p, dim, keepdim, dtype=dtype)
+
+    def split(self, split_size: Any, dim: int = 0) -> Any:
+        """Pieces of one size along `dim`, or of the sizes in a list."""
+        return parts.split(self, split_size, dim)
 
     def where(self, condition: Any, other: Any) -> Any:
         """Its own elements where `condition` holds, else those of `other`."""

@@ -187,7 +187,7 @@ class Tensor(Operators, InPlace, NumpyProtocol, DLPack):
     def __iter__(self) -> Iterator[Tensor]:
         if self.data.ndim == 0:
             raise TypeError("iter: a 0-d tensor cannot be iterated over")
-        return (self[i] for i in range(len(self.data)))
+        return iter(self.unbind())
 
     def __contains__(self, element: Any) -> builtins.bool:
         return bool((self == element).data.any())

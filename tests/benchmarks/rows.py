@@ -57,6 +57,13 @@ OPERATIONS = (
     _operation("matmul 512×512", "matmul", (512, 512), (512, 512)),
     _operation("add with broadcasting, 1024×1024 + 1024", "add", (1024, 1024), (1024,)),
     _operation("exp, 1024×1024", "exp", (1024, 1024)),
+    _operation("einsum bhqd,bhkd→bhqk, 8×8×128×64", "einsum", *((8, 8, 128, 64),) * 2, equation="bhqd,bhkd->bhqk"),
+    _operation("prod, 1024×1024", "prod", (1024, 1024), dim=1),
+    _operation("cumsum, 1024×1024", "cumsum", (1024, 1024), dim=1),
+    _operation("norm, 1024×1024", "norm", (1024, 1024), dim=1),
+    _operation("sort, 1024×1024", "sort", (1024, 1024)),
+    _operation("topk 10, 256×1000", "topk", (256, 1000), k=10),
+    _operation("pad reflect 3, 64×16×32×32", "pad", (64, 16, 32, 32), pad=(3, 3, 3, 3), mode="reflect"),
     _operation("cross_entropy, 256×1000", "cross_entropy", (256, 1000)),
 )
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kernel_cases import laid_out, layouts
 
 from tinygrad_cnn.kernels import elementwise, gemm
-from tinygrad_cnn.kernels.elementwise import apply, contiguous, relu, relu_grad
+from tinygrad_cnn.kernels.elementwise import apply, contiguous, masked, relu, relu_grad
 from tinygrad_cnn.kernels.gemm import matmul
 
 dtypes = st.sampled_from([np.float16, np.float32, np.float64, np.longdouble, np.int64, np.int32, np.int8])
@@ -134,3 +134,14 @@ def test_mixed_dtypes_and_wrong_shapes():
         matmul(a, np.ones((99, 100), np.float32))
     with pytest.raises(ValueError, match="matmul"):
         matmul(a, np.ones((9, 1), np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "uint8", "bool"])
+@pytest.mark.parametrize("shape", [(2, 3, 4), (70, 90, 100)])
+def test_masked_keeps_what_a_mask_says_and_nothing_of_the_rest(dtype, shape):
+    x = np.full(shape, np.nan if dtype.startswith("float") else 1).astype(dtype)
+    keep = np.tri(*shape[-2:], dtype=bool)
+    for array in (x, np.asfortranarray(x)):
+        y = masked(array, keep)
+        assert y.dtype == x.dtype
+        np.testing.assert_array_equal(y, np.where(keep, x, x.dtype.type(0)))

@@ -14,6 +14,7 @@ KEPT = "_keep(output, shape, dims)"
 SHARES = "_spread(g, shape, dims) * _shares({}, {}, dims)"
 LOWERED = "lowered = where(_zero_to_the_zero({}), {}, exponent - 1)"
 LOGARITHM = "g * output * log(where(eq(input, 0), ones_like({}), input))"
+NORM_SCALE = "scale = where(zero, 0, g * where(zero, {}, output) ** (1 - p))"
 SCALE = "scale = g / where(eq(output, 0), {}, output)"
 DEVIATIONS = (
     "_spread(scale / freedom if freedom else scale {} math.nan, input.shape, dims) * (input - _mean(input, dims, True))"
@@ -37,6 +38,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         ),
         ("pow", LOGARITHM.format("output"), LOGARITHM.format("g"), "they have the same shape"),
         ("_std", SCALE.format(1), SCALE.format(2), TIMES_ZERO),
+        ("_norm", NORM_SCALE.format(1), NORM_SCALE.format(2), "where it is chosen the other choice follows"),
         ("_std", DEVIATIONS.format("*"), DEVIATIONS.format("/"), "anything and NaN make NaN"),
     ]
 }

@@ -116,31 +116,6 @@ def stack(parts, dim):
     return cat([np.expand_dims(x, dim) for x in parts], dim)
 
 
-@st.composite
-def pads(draw):
-    x = draw(tensors())
-    widths = []
-    for n in reversed(x.shape[draw(st.integers(0, x.ndim)) :]):
-        before = draw(st.integers(-min(n, 2), 2))
-        widths += [before, draw(st.integers(-min(n - max(-before, 0), 2), 2))]
-    return Call(x, widths, value=draw(st.sampled_from([None, 0.5])))
-
-
-def pad(x, widths, value):
-    before = [0] * x.ndim
-    shape = list(x.shape)
-    for k in range(len(widths) // 2):
-        before[-1 - k] = widths[2 * k]
-        shape[-1 - k] += widths[2 * k] + widths[2 * k + 1]
-
-    def at(*index):
-        source = tuple(i - b for i, b in zip(index, before, strict=True))
-        inside = all(0 <= i < n for i, n in zip(source, x.shape, strict=True))
-        return x[source] if inside else value or 0
-
-    return by_index(shape, at, x.dtype)
-
-
 def indices(x):
     """Basic, integer-array and boolean indices, and mixtures."""
     options = [hnp.basic_indices(x.shape, allow_newaxis=True), hnp.arrays(np.bool_, x.shape)]
@@ -181,6 +156,28 @@ def gather(x, dim, index):
     return by_index(index.shape, lambda *i: x[(*i[:dim], index[i], *i[dim + 1 :])], x.dtype)
 
 
+@st.composite
+def additions(draw):
+    """What `gathers` draws, and a source that is as large as the index, or larger."""
+    x, dim, index = draw(gathers()).args
+    larger = draw(st.booleans()) and x.ndim and index.size
+    return Call(x, dim, index, draw(tensors(tuple(n + bool(larger) for n in index.shape))))
+
+
+def scatter_add(x, dim, index, src):
+    y = np.array(x)
+    for i in np.ndindex(*index.shape):
+        y[(*i[: dim % x.ndim], index[i], *i[dim % x.ndim + 1 :]) if x.ndim else ()] += src[i]
+    return y
+
+
+@st.composite
+def fillings(draw):
+    first, second = draw(broadcastable_shapes(2))
+    value = draw(st.one_of(st.sampled_from([1, 0.5]), tensors(())))
+    return Call(draw(tensors(first)), draw(tensors(second, np.bool_)), value)
+
+
 def one_hot(classes, count=-1):
     count = classes.max() + 1 if count == -1 else count
     return by_index((*classes.shape, count), lambda *i: int(classes[i[:-1]] == i[-1]), np.int64)
@@ -197,6 +194,7 @@ def out_of_range(name, *arguments, argument="dim"):
 
 
 FIRST = constant([0, 1, 2], dtype=int)
+MASK = constant([True, False, True], [False, True, False], dtype=bool)
 
 ROWS = [
     Row(
@@ -319,19 +317,6 @@ ROWS = [
         (out_of_range("flip", 5, argument="dims"), Bad(Call(X, 0, 0), ValueError, "flip: dims expects different")),
     ),
     Row(
-        "pad",
-        F.pad,
-        pads(),
-        pad,
-        (
-            Bad(Call(X, (1,)), ValueError, "pad: pad expects up to 2 pairs of widths but got"),
-            Bad(Call(X, (0,) * 6), ValueError, "pad: pad expects up to 2 pairs of widths but got"),
-            Bad(Call(X, (-2, -2)), ValueError, r"pad: pad \(-2, -2\) crops more than input \(2, 3\) has"),
-            Bad(Call(X, (4, -4)), ValueError, "crops more than input"),
-            Bad(Call(X, (1, 1), "reflect"), ValueError, "pad: mode expects 'constant' but got 'reflect'"),
-        ),
-    ),
-    Row(
         "getitem",
         lambda x, index: indexing.getitem(x, index),
         drawn(indices),
@@ -359,6 +344,53 @@ ROWS = [
                 ValueError,
                 r"gather: index \(3, 1\) expects to be no larger",
             ),
+        ),
+    ),
+    Row(
+        "scatter_add",
+        tg.scatter_add,
+        additions(),
+        scatter_add,
+        (
+            Bad(Call(X, 0, X, X), TypeError, "scatter_add: index expects dtype int64 but has float64"),
+            Bad(Call(X, 0, FIRST, X), IndexError, "scatter_add: index expects 0 <= index < 2 along dim 0"),
+            Bad(Call(X, 1, FIRST, tg.zeros(1, 3)), TypeError, "scatter_add: src expects dtype float64, like input"),
+            Bad(
+                Call(X, 1, FIRST, X[:, :2]),
+                ValueError,
+                r"scatter_add: index \(1, 3\) expects to be nowhere larger than src \(2, 2\)",
+            ),
+            Bad(Call(X, 5, FIRST, X), IndexError, "scatter_add: dim expects"),
+        ),
+    ),
+    Row(
+        "masked_fill",
+        tg.masked_fill,
+        fillings(),
+        lambda x, mask, value: by_index(
+            np.broadcast_shapes(x.shape, mask.shape),
+            lambda *i: (
+                value
+                if np.broadcast_to(mask, np.broadcast_shapes(x.shape, mask.shape))[i]
+                else np.broadcast_to(x, np.broadcast_shapes(x.shape, mask.shape))[i]
+            ),
+            x.dtype,
+        ),
+        (
+            Bad(Call(X, X, 1), TypeError, "masked_fill: mask expects a boolean tensor but got float64"),
+            Bad(Call(X, MASK, leaf(1, 2)), ValueError, r"masked_fill: value expects .* but has shape \(2,\)"),
+            Bad(Call(X, MASK, "1"), TypeError, "masked_fill: value expects a number but got '1'"),
+            Bad(
+                Call(FIRST, MASK, tg.tensor(1.0, requires_grad=True)),
+                TypeError,
+                "value requires a gradient, which int64",
+            ),
+            Bad(
+                Call(tg.zeros(2, 3, dtype=tg.uint8), MASK, 300),
+                ValueError,
+                "masked_fill: value expects to fit into uint8 but is 300",
+            ),
+            Bad(Call(leaf(1, 2), MASK, 0), ValueError, r"where: \(2, 3\), \(\) and \(2,\)"),
         ),
     ),
     Row(

@@ -22,6 +22,7 @@ __all__ = [
     "contiguous",
     "empty_like",
     "flat",
+    "masked",
     "relu",
     "relu_grad",
     "scratch_like",
@@ -160,6 +161,25 @@ def selection(keep: Array, values: Array, out: Array) -> list[Call]:
         partial(np.copyto, pattern, keep.view(np.int8)),
         partial(np.multiply, values.view(bits), pattern, out=target),
     ]
+
+
+def masked(x: Array, keep: Array) -> Array:
+    """Return `x` where the booleans `keep`, one for each element of its last dimensions, are true, and 0 elsewhere."""
+    out = empty_like(x)
+    bits = BITS.get(x.dtype.itemsize)
+    if bits is None:
+        out[...] = np.where(keep, x, x.dtype.type(0))
+        return out
+    # All ones where it is true: one pattern for every matrix of a batch.
+    pattern = empty_like(keep, bits)
+    np.negative(keep.view(np.int8), out=pattern, dtype=bits)
+    source, target = x.view(bits), out.view(bits)
+    if x.size < _LARGE:
+        np.bitwise_and(source, pattern, out=target)
+    else:
+        each = np.broadcast_to(pattern, x.shape)
+        parallel_calls(lambda part: [partial(np.bitwise_and, source[part], each[part], out=target[part])], slices(out))
+    return out
 
 
 def contiguous(x: Array) -> Array:

@@ -10,6 +10,7 @@ from tinygrad_cnn.nn.flatten import Flatten
 from tinygrad_cnn.nn.linear import Identity, LazyLinear, Linear
 from tinygrad_cnn.nn.loss import CrossEntropyLoss, MSELoss, NLLLoss
 from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.nn.padding import CircularPad2d, ConstantPad2d, ReflectionPad2d, ReplicationPad2d, ZeroPad2d
 from tinygrad_cnn.nn.parameter import Parameter, UninitializedParameter
 from tinygrad_cnn.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 
@@ -18,6 +19,8 @@ __all__ = [
     "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
+    "CircularPad2d",
+    "ConstantPad2d",
     "Conv2d",
     "ConvTranspose2d",
     "CrossEntropyLoss",
@@ -38,11 +41,14 @@ __all__ = [
     "NLLLoss",
     "Parameter",
     "ReLU",
+    "ReflectionPad2d",
+    "ReplicationPad2d",
     "Sequential",
     "Sigmoid",
     "Softmax",
     "Tanh",
     "UninitializedParameter",
+    "ZeroPad2d",
     "functional",
     "init",
     "utils",

@@ -9,8 +9,8 @@ from tinygrad_cnn.ops.indexing import one_hot
 from tinygrad_cnn.ops.linalg import linear
 from tinygrad_cnn.ops.loss import cross_entropy, mse_loss, nll_loss
 from tinygrad_cnn.ops.norm import batch_norm, dropout, dropout2d
+from tinygrad_cnn.ops.padding import pad
 from tinygrad_cnn.ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
-from tinygrad_cnn.ops.shape import pad
 from tinygrad_cnn.types import Array, DTypeLike
 
 __all__ = [

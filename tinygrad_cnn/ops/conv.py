@@ -15,7 +15,8 @@ from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_int, check_pair
 from tinygrad_cnn.kernels import conv as kernels
 from tinygrad_cnn.kernels.shapes import output_size
-from tinygrad_cnn.ops.shape import expand, pad, reshape
+from tinygrad_cnn.ops.padding import pad
+from tinygrad_cnn.ops.shape import expand, reshape
 from tinygrad_cnn.types import Array, Pair
 
 

@@ -1,4 +1,4 @@
-"""Selecting elements by position: basic and advanced indexing, and gathering along a dimension.
+"""Selecting elements by position: basic and advanced indexing, gathering and scattering along a dimension, masks.
 
 Each selection is linear, and its derivative puts the cotangent back where the elements came from, adding where
 one was taken more than once; the derivative of that selects again.
@@ -6,12 +6,15 @@ one was taken more than once; the derivative of that selects again.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from tinygrad_cnn.autograd import Variable, primitive
 from tinygrad_cnn.errors import check_dim, check_int, check_tensor
+from tinygrad_cnn.kernels import elementwise as kernels
+from tinygrad_cnn.ops.elementwise import cast, clone, where
 from tinygrad_cnn.types import Array
 
 
@@ -93,16 +96,25 @@ def _is_0d(x: Any) -> bool:
 # ------------------------------------------------------------------------------------ along a dimension
 
 
-def _along(index: np.ndarray, dim: int) -> tuple[Any, ...]:
-    """The positions (i, ..., index[i, ..., k], ..., k) that an index along one dimension stands for."""
-    mesh = list(np.ogrid[tuple(slice(n) for n in index.shape)])
-    mesh[dim] = index
-    return tuple(mesh)
+def _positions(index: np.ndarray, dim: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Where in row-major memory the elements (i, ..., index[i, ..., k], ..., k) of an array of `shape` lie."""
+    if not index.size:
+        return index
+    steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    mesh = np.ogrid[tuple(slice(n) for n in index.shape)]
+    rest = [axis * step for i, (axis, step) in enumerate(zip(mesh, steps, strict=True)) if i != dim]
+    positions = kernels.empty_like(index, np.dtype(np.int64))
+    if steps[dim] != 1:
+        index = np.multiply(index, steps[dim], out=positions)
+    return np.add(index, sum(rest), out=positions)
 
 
 @primitive
 def _gather(input: Array, dim: int, index: np.ndarray) -> Array:
-    return input[_along(index, dim)]
+    # Every index is in range, so "clip" changes none: it spares NumPy a second copy of the output.
+    positions = _positions(index, dim, input.shape)
+    out = kernels.empty_like(positions, input.dtype)
+    return np.take(input.reshape(-1), positions, out=out, mode="clip")
 
 
 @_gather.vjp("input")
@@ -113,9 +125,7 @@ def _(g, input_shape, dim, index):
 @primitive
 def _scatter(g: Array, shape: tuple[int, ...], dim: int, index: np.ndarray) -> Array:
     """Zeros of `shape`, with `g` added at the positions that `_gather` reads."""
-    whole = np.zeros(shape, g.dtype)
-    np.add.at(whole, _along(index, dim), g)
-    return whole
+    return _added(np.zeros(shape, g.dtype), dim, index, g)
 
 
 @_scatter.vjp("g")
@@ -123,7 +133,14 @@ def _(g, dim, index):
     return _gather(g, dim, index)
 
 
-def gather(input: Array, dim: int, index: Array) -> Array:
+def _added(whole: np.ndarray, dim: int, index: np.ndarray, src: np.ndarray) -> np.ndarray:
+    """`whole`, which is in row-major memory, with `src` added where `_gather` would read it."""
+    # One index into flat memory: NumPy adds there ten times as fast as at an index for each dimension.
+    np.add.at(whole.reshape(-1), _positions(index, dim, whole.shape).reshape(-1), src.reshape(-1))
+    return whole
+
+
+def gather(input: Array, dim: int, index: Array, *, sparse_grad: bool = False) -> Array:
     """Pick along `dim`: ``output[i][j] = input[index[i][j]][j]`` for ``dim=0``, and so on.
 
     Parameters
@@ -131,6 +148,8 @@ def gather(input: Array, dim: int, index: Array) -> Array:
     input : tensor of shape (n_0, ..., n_k)
     dim : int
     index : integer tensor of as many dimensions, nowhere larger than `input` but along `dim`
+    sparse_grad : bool
+        Accepted without effect: gradients are dense.
 
     Raises
     ------
@@ -143,16 +162,102 @@ def gather(input: Array, dim: int, index: Array) -> Array:
     """
     check_tensor("gather", "input", input)
     axis = check_dim("gather", dim, input.ndim)
-    positions = check_index("gather", input, axis, index)
+    chosen = check_index("gather", input, axis, index)
     if input.ndim == 0:
-        return _gather(input.reshape(1), 0, positions.reshape(-1)).reshape(positions.shape)
-    return _gather(input, axis, positions)
+        return _gather(input.reshape(1), 0, chosen.reshape(-1)).reshape(chosen.shape)
+    return _gather(input, axis, chosen)
 
 
-def check_index(operation: str, input: Array, dim: int, index: Any) -> np.ndarray:
-    """The index of a selection along `dim`, as an array of its own, in range."""
+@primitive
+def _scatter_add(input: Array, dim: int, index: np.ndarray, src: Array) -> Array:
+    return _added(input.copy(order="C"), dim, index, src)
+
+
+@_scatter_add.vjp("input")
+def _(g):
+    return g
+
+
+@_scatter_add.vjp("src")
+def _(g, dim, index):
+    return _gather(g, dim, index)
+
+
+def scatter_add(input: Array, dim: int, index: Array, src: Array) -> Array:
+    """`input` with `src` added where `gather` would read: ``output[index[i][j]][j] += src[i][j]`` for ``dim=0``.
+
+    Parameters
+    ----------
+    input : tensor of shape (n_0, ..., n_k)
+    dim : int
+    index : integer tensor of as many dimensions, nowhere larger than `src`, nor than `input` but along `dim`
+    src : tensor of the dtype of `input`
+        The part of it that `index` covers is added.
+
+    Raises
+    ------
+    TypeError
+        If `index` is not int64 or int32, or if the dtypes of `src` and `input` differ.
+    ValueError
+        If the shapes do not fit.
+    IndexError
+        If an index is out of range.
+    """
+    check_tensor("scatter_add", "input", input)
+    check_tensor("scatter_add", "src", src)
+    axis = check_dim("scatter_add", dim, input.ndim)
+    chosen = check_index("scatter_add", input, axis, index)
+    if src.dtype != input.dtype:
+        raise TypeError(f"scatter_add: src expects dtype {input.dtype}, like input, but has {src.dtype}")
+    if not chosen.size:
+        return clone(input)
+    if max(src.ndim, 1) != max(chosen.ndim, 1) or any(n > m for n, m in zip(chosen.shape, src.shape, strict=False)):
+        raise ValueError(f"scatter_add: index {chosen.shape} expects to be nowhere larger than src {tuple(src.shape)}")
+    if input.ndim == 0:
+        return scatter_add(input.reshape(1), 0, chosen.reshape(-1), src.reshape(-1)).reshape(())
+    if src.shape != chosen.shape:
+        src = _getitem(src, tuple(slice(n) for n in chosen.shape)).reshape(chosen.shape)
+    return _scatter_add(input, axis, chosen, src)
+
+
+def masked_fill(input: Array, mask: Array, value: Array) -> Array:
+    """`value` where `mask` holds, else `input`, with broadcasting; in the dtype of `input`.
+
+    Parameters
+    ----------
+    input : tensor
+    mask : boolean tensor
+    value : number, or 0-d tensor, which may require a gradient
+
+    Raises
+    ------
+    TypeError
+        If `mask` is not boolean, or if `value` is neither a number nor a tensor.
+    ValueError
+        If `value` has dimensions or does not fit into the dtype of `input`, or if the shapes do not broadcast.
+    """
+    check_tensor("masked_fill", "input", input)
+    if getattr(mask, "dtype", None) != np.bool_:
+        raise TypeError(f"masked_fill: mask expects a boolean tensor but got {getattr(mask, 'dtype', mask)}")
+    if hasattr(value, "ndim") and not isinstance(value, np.generic):
+        if value.ndim:
+            raise ValueError(f"masked_fill: value expects a number or a 0-d tensor but has shape {tuple(value.shape)}")
+        if getattr(value, "requires_grad", False) and input.dtype.kind != "f":
+            raise TypeError(f"masked_fill: value requires a gradient, which {input.dtype}, the dtype of input, has not")
+        return where(mask, cast(value, input.dtype), input)
+    if not isinstance(value, (bool, int, float, np.generic)):
+        raise TypeError(f"masked_fill: value expects a number but got {value!r} ({type(value).__name__})")
+    try:
+        number = input.dtype.type(value).item()
+    except (OverflowError, ValueError):
+        raise ValueError(f"masked_fill: value expects to fit into {input.dtype} but is {value!r}") from None
+    return where(mask, number, input)
+
+
+def check_index(operation: str, input: Array, dim: int, index: Any) -> Any:
+    """The index of a selection along `dim`, in range: a tensor, whose version the graph checks, or an array's copy."""
     positions = index.data if isinstance(index, Variable) else np.asarray(index)
-    if positions.dtype not in (np.dtype(np.int64), np.dtype(np.int32)):
+    if positions.size and positions.dtype not in (np.dtype(np.int64), np.dtype(np.int32)):
         raise TypeError(f"{operation}: index expects dtype int64 but has {positions.dtype}")
     if positions.size and max(positions.ndim, 1) != max(input.ndim, 1):
         raise ValueError(
@@ -172,7 +277,7 @@ def check_index(operation: str, input: Array, dim: int, index: Any) -> np.ndarra
             f"{operation}: index expects 0 <= index < {size} along dim {dim} "
             f"but holds {positions.min()} to {positions.max()}"
         )
-    return positions.copy()
+    return index if isinstance(index, Variable) else positions.copy()
 
 
 def one_hot(tensor: Array, num_classes: int = -1) -> Array:

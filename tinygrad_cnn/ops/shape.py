@@ -1,4 +1,4 @@
-"""Primitives that arrange elements anew: reshape, permute, expand, join, flip, pad."""
+"""Primitives that arrange elements anew: reshape, permute, expand, join, flip."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd import primitive
-from tinygrad_cnn.errors import check_dim, check_dims, check_float, check_int, check_size, check_tensor
+from tinygrad_cnn.errors import check_dim, check_dims, check_size, check_tensor
 from tinygrad_cnn.ops.dtypes import common
 from tinygrad_cnn.types import Array
 
@@ -252,7 +252,7 @@ def stack(tensors: Sequence[Array], dim: int = 0) -> Array:
     return _cat(*(unsqueeze(x, position) for x in parts), dim=position)
 
 
-# ------------------------------------------------------------------------------------------- flip, pad
+# ------------------------------------------------------------------------------------------------ flip
 
 
 @primitive
@@ -269,52 +269,3 @@ def flip(input: Array, dims: int | Sequence[int], *more: int) -> Array:
     """Reverse the order of the elements along `dims`."""
     check_tensor("flip", "input", input)
     return _flip(input, check_dims("flip", check_size("flip", dims, more, "dims"), input.ndim, "dims"))
-
-
-@primitive
-def _pad(input: Array, widths: tuple[tuple[int, int], ...], value: float) -> Array:
-    shape = tuple(n + before + after for n, (before, after) in zip(input.shape, widths, strict=True))
-    padded = np.full(shape, value, input.dtype)
-    inner = tuple(slice(max(before, 0), n - max(after, 0)) for n, (before, after) in zip(shape, widths, strict=True))
-    taken = tuple(
-        slice(max(-before, 0), n - max(-after, 0)) for n, (before, after) in zip(input.shape, widths, strict=True)
-    )
-    padded[inner] = input[taken]
-    return padded
-
-
-@_pad.vjp("input")
-def _(g, widths):
-    # Cropping is padding by negative widths.
-    return _pad(g, tuple((-before, -after) for before, after in widths), 0)
-
-
-def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Array:
-    """Extend the last dimensions by `value`; a negative width crops.
-
-    Parameters
-    ----------
-    input : tensor of any shape
-    pad : sequence of int
-        Widths before and after, the last dimension first: ``(left, right, top, bottom, ...)``.
-    mode : "constant"
-    value : float, optional
-        What is filled in. Default: 0.
-
-    Raises
-    ------
-    ValueError
-        If `pad` has an odd length or too many widths, or if a dimension would get a negative size.
-    """
-    check_tensor("pad", "input", input)
-    if mode != "constant":
-        raise ValueError(f"pad: mode expects 'constant' but got {mode!r}")
-    given = tuple(check_int("pad", "pad", n) for n in pad)
-    if len(given) % 2 or len(given) > 2 * input.ndim:
-        raise ValueError(f"pad: pad expects up to {input.ndim} pairs of widths but got {given}")
-    pairs = [(given[i], given[i + 1]) for i in range(0, len(given), 2)]
-    widths = ((0, 0),) * (input.ndim - len(pairs)) + tuple(reversed(pairs))
-    for n, (before, after) in zip(input.shape, widths, strict=True):
-        if n + before + after < 0 or n + min(before, 0) + min(after, 0) < 0:
-            raise ValueError(f"pad: pad {given} crops more than input {tuple(input.shape)} has")
-    return _pad(input, widths, 0 if value is None else check_float("pad", "value", value))

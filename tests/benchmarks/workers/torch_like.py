@@ -104,8 +104,12 @@ class TorchLike(Library):
             return lambda x: self.functional.cross_entropy(x, targets)
         if name == "batch_norm":
             return lambda x, weight, bias: self.functional.batch_norm(x, None, None, weight, bias, training=True)
-        home = self.package if name in ("matmul", "add", "exp") else self.functional
+        if name == "einsum":
+            return lambda *tensors: self.package.einsum(arguments["equation"], *tensors)
+        home = self.functional if hasattr(self.functional, name) else self.package
         function = getattr(home, name)
+        if name in ("sort", "topk"):
+            return lambda x: function(x, **arguments).values
         return lambda *tensors: function(*tensors, **arguments)
 
     def overhead(self, kind: str, x: Any, repeats: int) -> Call:

@@ -65,6 +65,15 @@ def where(library: Library, x: Any, condition: Any, other: Any) -> Any:
     return library.resolve("tg.where")(condition, x, other)
 
 
+def einsum(library: Library, operands: Any, equation: Any) -> Any:
+    """The sample has the operands first."""
+    return library.resolve("tg.einsum")(equation, *operands)
+
+
+def einsum_of_list(library: Library, operands: Any, equation: Any) -> Any:
+    return library.resolve("tg.einsum")(equation, operands)
+
+
 ELEMENTWISE = (
     tensor_and_package("add", "operator.add"),
     tensor_and_package("sub", "operator.sub"),
@@ -115,6 +124,15 @@ REDUCTIONS = (
     tensor_and_package("logsumexp"),
     tensor_and_package("argmax"),
     tensor_and_package("argmin"),
+    tensor_and_package("prod"),
+    tensor_and_package("cumsum"),
+    tensor_and_package("norm"),
+    tensor_and_package("norm:fro"),
+    tensor_and_package("norm:inf"),
+    tensor_and_package("count_nonzero"),
+    tensor_and_package("sort"),
+    tensor_and_package("argsort"),
+    tensor_and_package("topk"),
 )
 
 SHAPES = (
@@ -133,8 +151,27 @@ SHAPES = (
     row("cat", "tg.cat"),
     row("stack", "tg.stack"),
     tensor_and_package("flip", "Tensor.flip*"),
+    row("repeat", "Tensor.repeat", "Tensor.repeat*"),
+    tensor_and_package("tile", "Tensor.tile*"),
+    tensor_and_package("roll"),
+    tensor_and_package("split"),
+    tensor_and_package("split:list_args"),
+    tensor_and_package("chunk"),
+    tensor_and_package("unbind"),
+    tensor_and_package("narrow"),
+    tensor_and_package("tril"),
+    tensor_and_package("triu"),
+    tensor_and_package("outer"),
+    row("einsum", einsum, einsum_of_list),
     functional("pad", variant="constant"),
+    functional("pad", variant="reflect"),
+    functional("pad", variant="replicate"),
+    functional("pad", variant="replicate_negative"),
+    functional("pad", variant="circular"),
     row("__getitem__", "operator.getitem"),
+    tensor_and_package("gather"),
+    tensor_and_package("scatter_add"),
+    tensor_and_package("masked_fill"),
     tensor_and_package("clone"),
     row("contiguous", "Tensor.contiguous"),
     row("float", "Tensor.float"),

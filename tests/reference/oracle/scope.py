@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from oracle.operations import Operation
 from oracle.values import OutOfScope, arrays_in
 
@@ -60,6 +62,14 @@ def _needs_a_copy(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return any(not a.values.flags.c_contiguous for a in arrays_in(args[:1]))
 
 
+def _ties(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return any(np.unique(a.values).size < a.values.size for a in arrays_in(args[:1]))
+
+
+def _many_ties(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return _ties(args, kwargs) and any(a.values.size > 1000 for a in arrays_in(args))
+
+
 # For every operation: reason, and the predicate on its arguments.
 GENERAL: tuple[tuple[str, Predicate], ...] = (
     ("out=: results are new tensors", has_keyword("out")),
@@ -73,6 +83,10 @@ GENERAL: tuple[tuple[str, Predicate], ...] = (
 PARTICULAR: dict[str, tuple[tuple[str, Predicate], ...]] = {
     "nn.functional.dropout": (("random", _randomness), ("booleans are not scaled", _booleans)),
     "nn.functional.dropout2d": (("random", _randomness), ("booleans are not scaled", _booleans)),
+    "sort": (("unless stable, equal elements may come in any order", _many_ties),),
+    "argsort": (("unless stable, equal elements may come in any order", _many_ties),),
+    "topk": (("any of equal elements may be chosen", _ties),),
+    "einsum": (("the wider dtype wins, as in NumPy", _mixed_floats),),
     "matmul": (("the wider dtype wins, as in NumPy", _mixed_floats),),
     "__rmatmul__": (("the wider dtype wins, as in NumPy", _mixed_floats),),
     "view": (("view copies where it must, as reshape does", _needs_a_copy),),

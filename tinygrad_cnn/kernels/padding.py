@@ -1,0 +1,105 @@
+"""Padding with what is inside: mirrored, the edge repeated, or around the other side; and the adjoint of each.
+
+One dimension after the other: the borders along it are copied from the array itself, corners included. The adjoint
+goes back in the opposite order and adds each border to what it repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.kernels.elementwise import empty_like, scratch_like
+from tinygrad_cnn.kernels.shapes import balanced
+from tinygrad_cnn.kernels.threads import parallel
+
+__all__ = ["fold", "pad"]
+
+Array = NDArray[Any]
+Widths = tuple[tuple[int, int], ...]
+Index = tuple[slice, ...]
+
+# Elements of a block: enough for a thread, few enough to be in cache when the borders are made.
+_BLOCK = 1 << 17
+
+
+def _borders(mode: str, size: int, before: int, after: int) -> Iterator[tuple[slice, slice]]:
+    """Where the borders along a dimension are, and what they repeat."""
+    start, stop = before, before + size  # of the inner part
+    if mode == "reflect":
+        sources = slice(start + before, start, -1), slice(stop - 2, stop - 2 - after, -1)
+    elif mode == "replicate":
+        sources = slice(start, start + 1), slice(stop - 1, stop)
+    else:
+        sources = slice(stop - before, stop), slice(start, start + after)
+    if before:
+        yield slice(0, before), sources[0]
+    if after:
+        # A slice that runs down to index 0 has no end that could be written as a number.
+        source = sources[1]
+        yield slice(stop, stop + after), slice(source.start, None, -1) if source.stop == -1 else source
+
+
+def _inner(shape: tuple[int, ...], widths: Widths) -> list[slice]:
+    """The index of the inner part of the padded array; all of a dimension that isn't padded."""
+    return [slice(before, before + n) if before else slice(n) for n, (before, _) in zip(shape, widths, strict=True)]
+
+
+def _steps(shape: tuple[int, ...], widths: Widths, mode: str) -> list[tuple[int, Index, Index]]:
+    """Dimension, border and what it repeats, in the order in which borders are made: the last dimension first."""
+    steps = []
+    index = _inner(shape, widths)
+    for axis in reversed(range(len(shape))):
+        for pair in _borders(mode, shape[axis], *widths[axis]):
+            border, source = ((*index[:axis], part, *index[axis + 1 :]) for part in pair)
+            steps.append((axis, border, source))
+        index[axis] = slice(None)
+    return steps
+
+
+def _blocks(shape: tuple[int, ...], widths: Widths, size: int) -> list[slice]:
+    """Slices along the first dimension, if that is not padded."""
+    return [slice(None)] if any(widths[0]) else balanced(shape[0], -(-size // _BLOCK))
+
+
+def pad(x: Array, widths: Widths, mode: str) -> Array:
+    """Return `x` with borders.
+
+    Parameters
+    ----------
+    x : array
+    widths : a pair of ints from 0 on for each dimension, before and after it
+    mode : "reflect", "replicate" or "circular"
+    """
+    out = empty_like(x, shape=tuple(n + sum(pair) for n, pair in zip(x.shape, widths, strict=True)))
+    inner, steps = tuple(_inner(x.shape, widths)), _steps(x.shape, widths, mode)
+
+    def compute(part: slice) -> None:
+        target = out[part]
+        target[inner] = x[part]
+        for _, border, source in steps:
+            target[border] = target[source]
+
+    parallel(compute, _blocks(x.shape, widths, out.size))
+    return out
+
+
+def fold(g: Array, widths: Widths, mode: str) -> Array:
+    """Return the adjoint of `pad`: the inner part of `g`, with each border added to what it repeats."""
+    shape = tuple(n - sum(pair) for n, pair in zip(g.shape, widths, strict=True))
+    out = empty_like(g, shape=shape)
+    inner, steps = tuple(_inner(shape, widths)), _steps(shape, widths, mode)
+
+    def compute(part: slice) -> None:
+        work = scratch_like("fold", g[part], 1)[0]
+        np.copyto(work, g[part])
+        for axis, border, source in reversed(steps):
+            added = work[border]
+            work[source] += np.sum(added, axis=axis, keepdims=True) if mode == "replicate" else added
+        out[part] = work[inner]
+
+    parallel(compute, _blocks(shape, widths, g.size))
+    return out
