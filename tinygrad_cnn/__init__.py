@@ -36,6 +36,7 @@ from tinygrad_cnn.creation import (
 from tinygrad_cnn.devices import accelerator, backends, cuda, device
 from tinygrad_cnn.dot import graph
 from tinygrad_cnn.kernels.threads import get_num_threads, set_num_threads
+from tinygrad_cnn.ops.activation import selu, sigmoid
 from tinygrad_cnn.ops.conv import conv2d, conv_transpose2d
 from tinygrad_cnn.ops.elementwise import (
     abs,
@@ -55,8 +56,6 @@ from tinygrad_cnn.ops.elementwise import (
     ne,
     neg,
     pow,
-    relu,
-    sigmoid,
     sign,
     sqrt,
     tanh,
@@ -64,10 +63,12 @@ from tinygrad_cnn.ops.elementwise import (
 )
 from tinygrad_cnn.ops.elementwise import add_scaled as add
 from tinygrad_cnn.ops.elementwise import sub_scaled as sub
+from tinygrad_cnn.ops.functions import ceil, cos, erf, expm1, floor, log1p, reciprocal, round, rsqrt, sin, square
 from tinygrad_cnn.ops.indexing import gather
 from tinygrad_cnn.ops.linalg import matmul
 from tinygrad_cnn.ops.loss import log_softmax, softmax
 from tinygrad_cnn.ops.norm import batch_norm, dropout
+from tinygrad_cnn.ops.piecewise import prelu, relu
 from tinygrad_cnn.ops.reduction import amax, amin, argmax, argmin, logsumexp, max, mean, min, std, sum, var
 from tinygrad_cnn.ops.shape import (
     cat,
@@ -82,6 +83,7 @@ from tinygrad_cnn.ops.shape import (
     transpose,
     unsqueeze,
 )
+from tinygrad_cnn.ops.truth import all, allclose, any, isfinite, isinf, isnan
 from tinygrad_cnn.random import manual_seed
 from tinygrad_cnn.serialization import load, save
 from tinygrad_cnn.summary import summary
@@ -105,8 +107,11 @@ __all__ = [
     "abs",
     "accelerator",
     "add",
+    "all",
+    "allclose",
     "amax",
     "amin",
+    "any",
     "arange",
     "argmax",
     "argmin",
@@ -115,11 +120,13 @@ __all__ = [
     "batch_norm",
     "bool",
     "cat",
+    "ceil",
     "Checkpoint",
     "clamp",
     "clone",
     "conv2d",
     "conv_transpose2d",
+    "cos",
     "cuda",
     "data",
     "device",
@@ -130,8 +137,10 @@ __all__ = [
     "empty_like",
     "enable_grad",
     "eq",
+    "erf",
     "exp",
     "expand",
+    "expm1",
     "eye",
     "flatten",
     "flip",
@@ -139,6 +148,7 @@ __all__ = [
     "float16",
     "float32",
     "float64",
+    "floor",
     "from_dlpack",
     "from_numpy",
     "full",
@@ -157,10 +167,14 @@ __all__ = [
     "int64",
     "int8",
     "is_grad_enabled",
+    "isfinite",
+    "isinf",
+    "isnan",
     "le",
     "linspace",
     "load",
     "log",
+    "log1p",
     "log_softmax",
     "logsumexp",
     "long",
@@ -183,6 +197,7 @@ __all__ = [
     "optim",
     "permute",
     "pow",
+    "prelu",
     "rand",
     "rand_like",
     "randint",
@@ -190,15 +205,21 @@ __all__ = [
     "randn_like",
     "random",
     "randperm",
+    "reciprocal",
     "relu",
     "reshape",
+    "round",
+    "rsqrt",
     "save",
+    "selu",
     "set_grad_enabled",
     "set_num_threads",
     "sigmoid",
     "sign",
+    "sin",
     "softmax",
     "sqrt",
+    "square",
     "squeeze",
     "stack",
     "std",

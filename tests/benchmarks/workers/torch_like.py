@@ -104,7 +104,7 @@ class TorchLike(Library):
             return lambda x: self.functional.cross_entropy(x, targets)
         if name == "batch_norm":
             return lambda x, weight, bias: self.functional.batch_norm(x, None, None, weight, bias, training=True)
-        home = self.package if name in ("matmul", "add", "exp") else self.functional
+        home = self.package if name in ("matmul", "add", "exp", "erf") else self.functional
         function = getattr(home, name)
         return lambda *tensors: function(*tensors, **arguments)
 
