@@ -37,6 +37,7 @@ from tinygrad_cnn.devices import accelerator, backends, cuda, device
 from tinygrad_cnn.dot import graph
 from tinygrad_cnn.kernels.threads import get_num_threads, set_num_threads
 from tinygrad_cnn.ops.accumulate import count_nonzero, cumsum, norm, prod
+from tinygrad_cnn.ops.activation import selu, sigmoid
 from tinygrad_cnn.ops.conv import conv2d, conv_transpose2d
 from tinygrad_cnn.ops.einsum import einsum, outer
 from tinygrad_cnn.ops.elementwise import (
@@ -57,8 +58,6 @@ from tinygrad_cnn.ops.elementwise import (
     ne,
     neg,
     pow,
-    relu,
-    sigmoid,
     sign,
     sqrt,
     tanh,
@@ -66,12 +65,14 @@ from tinygrad_cnn.ops.elementwise import (
 )
 from tinygrad_cnn.ops.elementwise import add_scaled as add
 from tinygrad_cnn.ops.elementwise import sub_scaled as sub
+from tinygrad_cnn.ops.functions import ceil, cos, erf, expm1, floor, log1p, reciprocal, round, rsqrt, sin, square
 from tinygrad_cnn.ops.indexing import gather, masked_fill, scatter_add
 from tinygrad_cnn.ops.linalg import matmul
 from tinygrad_cnn.ops.loss import log_softmax, softmax
 from tinygrad_cnn.ops.norm import batch_norm, dropout
 from tinygrad_cnn.ops.ordering import argsort, sort, topk
 from tinygrad_cnn.ops.parts import chunk, narrow, split, tril, triu, unbind
+from tinygrad_cnn.ops.piecewise import prelu, relu
 from tinygrad_cnn.ops.reduction import amax, amin, argmax, argmin, logsumexp, max, mean, min, std, sum, var
 from tinygrad_cnn.ops.shape import (
     cat,
@@ -87,6 +88,7 @@ from tinygrad_cnn.ops.shape import (
     unsqueeze,
 )
 from tinygrad_cnn.ops.tiling import roll, tile
+from tinygrad_cnn.ops.truth import all, allclose, any, isfinite, isinf, isnan
 from tinygrad_cnn.random import manual_seed
 from tinygrad_cnn.serialization import load, save
 from tinygrad_cnn.summary import summary
@@ -110,8 +112,11 @@ __all__ = [
     "abs",
     "accelerator",
     "add",
+    "all",
+    "allclose",
     "amax",
     "amin",
+    "any",
     "arange",
     "argmax",
     "argmin",
@@ -121,6 +126,7 @@ __all__ = [
     "batch_norm",
     "bool",
     "cat",
+    "ceil",
     "Checkpoint",
     "chunk",
     "clamp",
@@ -128,6 +134,7 @@ __all__ = [
     "conv2d",
     "conv_transpose2d",
     "count_nonzero",
+    "cos",
     "cuda",
     "cumsum",
     "data",
@@ -140,8 +147,10 @@ __all__ = [
     "empty_like",
     "enable_grad",
     "eq",
+    "erf",
     "exp",
     "expand",
+    "expm1",
     "eye",
     "flatten",
     "flip",
@@ -149,6 +158,7 @@ __all__ = [
     "float16",
     "float32",
     "float64",
+    "floor",
     "from_dlpack",
     "from_numpy",
     "full",
@@ -167,10 +177,14 @@ __all__ = [
     "int64",
     "int8",
     "is_grad_enabled",
+    "isfinite",
+    "isinf",
+    "isnan",
     "le",
     "linspace",
     "load",
     "log",
+    "log1p",
     "log_softmax",
     "logsumexp",
     "long",
@@ -198,6 +212,7 @@ __all__ = [
     "permute",
     "pow",
     "prod",
+    "prelu",
     "rand",
     "rand_like",
     "randint",
@@ -205,19 +220,25 @@ __all__ = [
     "randn_like",
     "random",
     "randperm",
+    "reciprocal",
     "relu",
     "reshape",
     "roll",
     "save",
     "scatter_add",
+    "round",
+    "rsqrt",
+    "selu",
     "set_grad_enabled",
     "set_num_threads",
     "sigmoid",
     "sign",
+    "sin",
     "softmax",
     "sort",
     "split",
     "sqrt",
+    "square",
     "squeeze",
     "stack",
     "std",

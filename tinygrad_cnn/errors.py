@@ -6,13 +6,30 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["check_dim", "check_dims", "check_float", "check_int", "check_pair", "check_size", "check_tensor"]
+__all__ = [
+    "check_dim",
+    "check_dims",
+    "check_float",
+    "check_floating",
+    "check_int",
+    "check_pair",
+    "check_size",
+    "check_tensor",
+]
 
 
 def check_tensor(operation: str, argument: str, value: Any) -> None:
     """Raise TypeError unless `value` is a tensor or an array."""
     if not (hasattr(value, "ndim") and hasattr(value, "dtype")):
         raise TypeError(f"{operation}: {argument} expects a tensor but got {_say(value)}")
+
+
+def check_floating(operation: str, argument: str, value: Any) -> Any:
+    """`value` itself; raise TypeError unless it is a tensor or an array of a floating dtype."""
+    check_tensor(operation, argument, value)
+    if value.dtype.kind != "f":
+        raise TypeError(f"{operation}: {argument} expects a floating dtype but has {value.dtype}")
+    return value
 
 
 def check_int(operation: str, argument: str, value: Any, minimum: int | None = None) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from tinygrad_cnn.autograd import Variable
 from tinygrad_cnn.errors import check_dim, check_dims, check_int
 from tinygrad_cnn.numpy_arrangements import ARRANGEMENTS, REFUSED
-from tinygrad_cnn.ops import elementwise, linalg, padding, reduction
+from tinygrad_cnn.ops import elementwise, functions, linalg, padding, reduction, truth
 from tinygrad_cnn.ops import shape as shapes
 from tinygrad_cnn.ops.dtypes import DEFAULT, as_dtype
 from tinygrad_cnn.types import Array
@@ -105,6 +105,13 @@ def _position(search: Callable[..., Any]) -> Callable[..., Any]:
         return search(a, axis, bool(keepdims))
 
     return position
+
+
+def _question(question: Callable[..., Any]) -> Callable[..., Any]:
+    def ask(a: Array, axis: Any = None, out: Any = REFUSED, keepdims: bool = False, *, where: Any = REFUSED) -> Array:
+        return question(a, axis, bool(keepdims))
+
+    return ask
 
 
 # ---------------------------------------------------------------------------------------------- arrangements
@@ -224,6 +231,10 @@ def _clip(
     return elementwise.clamp(a, a_min if min is None else min, a_max if max is None else max)
 
 
+def _round(a: Array, decimals: int = 0, out: Any = REFUSED) -> Array:
+    return functions.round(a, decimals=decimals)
+
+
 def _dot(a: Array, b: Array, out: Any = REFUSED) -> Array:
     if np.ndim(a) == 0 or np.ndim(b) == 0:
         return elementwise.mul(a, b)
@@ -256,6 +267,8 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.amin: _extremum(reduction.amin),
     np.argmax: _position(reduction.argmax),
     np.argmin: _position(reduction.argmin),
+    np.any: _question(truth.any),
+    np.all: _question(truth.all),
     np.reshape: _reshape,
     np.ravel: _ravel,
     np.transpose: _transpose,
@@ -271,6 +284,8 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.pad: _pad,
     np.where: _where,
     np.clip: _clip,
+    np.round: _round,
+    np.around: _round,
     np.dot: _dot,
     np.copy: _copy,
     np.zeros_like: _like(elementwise.zeros_like),

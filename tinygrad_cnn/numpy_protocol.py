@@ -17,7 +17,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import Variable
 from tinygrad_cnn.numpy_functions import FUNCTIONS, QUESTIONS, REFUSED
-from tinygrad_cnn.ops import elementwise, linalg
+from tinygrad_cnn.ops import elementwise, functions, linalg, truth
 
 __all__ = ["NumpyProtocol"]
 
@@ -29,14 +29,24 @@ _UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
     np.negative: elementwise.neg,
     np.positive: elementwise.clone,
     np.power: elementwise.pow,
-    np.square: lambda x: elementwise.mul(x, x),
-    np.reciprocal: lambda x: elementwise.div(1.0, x),
+    np.square: functions.square,
+    np.reciprocal: functions.reciprocal,
     np.exp: elementwise.exp,
     np.log: elementwise.log,
     np.sqrt: elementwise.sqrt,
     np.absolute: elementwise.abs,
     np.sign: elementwise.sign,
     np.tanh: elementwise.tanh,
+    np.sin: functions.sin,
+    np.cos: functions.cos,
+    np.expm1: functions.expm1,
+    np.log1p: functions.log1p,
+    np.floor: functions.floor,
+    np.ceil: functions.ceil,
+    np.rint: functions.round,
+    np.isnan: truth.isnan,
+    np.isinf: truth.isinf,
+    np.isfinite: truth.isfinite,
     np.maximum: elementwise.maximum,
     np.minimum: elementwise.minimum,
     np.matmul: linalg.matmul,

@@ -7,7 +7,22 @@ from typing import Any
 import numpy as np
 
 from tinygrad_cnn.autograd import Variable
-from tinygrad_cnn.ops import accumulate, einsum, elementwise, indexing, linalg, loss, ordering, parts, reduction, tiling
+from tinygrad_cnn.ops import (
+    accumulate,
+    activation,
+    einsum,
+    elementwise,
+    functions,
+    indexing,
+    linalg,
+    loss,
+    ordering,
+    parts,
+    piecewise,
+    reduction,
+    tiling,
+    truth,
+)
 from tinygrad_cnn.ops import shape as shapes
 
 __all__ = ["Operators"]
@@ -111,8 +126,26 @@ class Operators(Variable):
     abs = elementwise.abs
     sign = elementwise.sign
     tanh = elementwise.tanh
-    sigmoid = elementwise.sigmoid
-    relu = elementwise.relu
+    sin = functions.sin
+    cos = functions.cos
+    square = functions.square
+    reciprocal = functions.reciprocal
+    rsqrt = functions.rsqrt
+    expm1 = functions.expm1
+    log1p = functions.log1p
+    erf = functions.erf
+    floor = functions.floor
+    ceil = functions.ceil
+    round = functions.round
+    sigmoid = activation.sigmoid
+    relu = piecewise.relu
+    prelu = piecewise.prelu
+    isnan = truth.isnan
+    isinf = truth.isinf
+    isfinite = truth.isfinite
+    any = truth.any
+    all = truth.all
+    allclose = truth.allclose
     clamp = elementwise.clamp
     maximum = elementwise.maximum
     minimum = elementwise.minimum

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kernel_cases import laid_out, layouts
 
 from tinygrad_cnn.kernels import elementwise, gemm
-from tinygrad_cnn.kernels.elementwise import apply, contiguous, masked, relu, relu_grad
+from tinygrad_cnn.kernels.elementwise import apply, blockwise, contiguous, masked, relu, relu_grad, where
 from tinygrad_cnn.kernels.gemm import matmul
 
 dtypes = st.sampled_from([np.float16, np.float32, np.float64, np.longdouble, np.int64, np.int32, np.int8])
@@ -20,7 +20,9 @@ limits = pytest.mark.parametrize("large", [8, 1 << 18])
 
 def limit(large):
     """Take arrays from `large` elements on for large, and cut them into blocks of a third."""
-    return mock.patch.multiple(elementwise, _MIDDLE=min(8, large), _LARGE=large, _BLOCK=max(1, large // 3))
+    return mock.patch.multiple(
+        elementwise, _MIDDLE=min(8, large), _LARGE=large, _BLOCK=max(1, large // 3), _STEPS_BLOCK=2 * large
+    )
 
 
 @st.composite
@@ -67,6 +69,37 @@ def test_apply_is_the_ufunc(large, x, layout):
             result = apply(function, *arrays)
             assert result.dtype == expected.dtype
             np.testing.assert_array_equal(result, expected)
+
+
+@limits
+@given(x=images(), layout=layouts)
+def test_where_chooses_exactly(large, x, layout):
+    with np.errstate(invalid="ignore"):
+        condition, other = laid_out(x > 0, layout), laid_out(x + x, layout)
+    with limit(large):
+        for a, b in [(x, other), (x, x.dtype.type(3)), (0, x), (x.reshape(-1)[:1].reshape(-1, 1), other)]:
+            if np.size(a):
+                np.testing.assert_array_equal(where(condition, a, b), np.where(condition, a, b))
+        np.testing.assert_array_equal(where(condition, 1.5, 2), np.where(condition, 1.5, 2))
+
+
+def _steps(x, y, out, *, factor):
+    """``x exp(y) factor``, in steps, the last of which uses `out`."""
+    np.exp(y, out=out)
+    out *= x
+    out *= factor
+
+
+@limits
+@given(x=images(), layout=layouts)
+def test_functions_of_several_steps_block_by_block(large, x, layout):
+    if x.dtype.kind == "f":
+        y = laid_out(np.abs(np.nan_to_num(x, posinf=1, neginf=1)), layout)
+        with limit(large), np.errstate(all="ignore"):
+            for first in (x, x.dtype.type(2), np.broadcast_to(x[:, :1], x.shape)):
+                result = blockwise(_steps, first, y, factor=0.5)
+                assert result.dtype == x.dtype
+                np.testing.assert_allclose(result, first * np.exp(y) * 0.5, rtol=4 * np.finfo(x.dtype).eps)
 
 
 @limits

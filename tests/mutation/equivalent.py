@@ -9,6 +9,7 @@ __all__ = ["EQUIVALENT", "is_equivalent"]
 BY_ENGINE = "the engine sums over broadcast dimensions anyway"
 SYMMETRIC = "the two are compared for equality"
 TIMES_ZERO = "what is chosen here is multiplied by zero"
+FAR = "so far out the second derivative is zero"
 
 KEPT = "_keep(output, shape, dims)"
 SHARES = "_spread(g, shape, dims) * _shares({}, {}, dims)"
@@ -16,6 +17,7 @@ LOWERED = "lowered = where(_zero_to_the_zero({}), {}, exponent - 1)"
 LOGARITHM = "g * output * log(where(eq(input, 0), ones_like({}), input))"
 NORM_SCALE = "scale = where(zero, 0, g * where(zero, {}, output) ** (1 - p))"
 SCALE = "scale = g / where(eq(output, 0), {}, output)"
+BEND = "where(gt(input, 0), 0, h * g * (alpha * scale * exp(clamp(input, None, {}))))"
 DEVIATIONS = (
     "_spread(scale / freedom if freedom else scale {} math.nan, input.shape, dims) * (input - _mean(input, dims, True))"
 )
@@ -37,6 +39,11 @@ EQUIVALENT: dict[tuple[str, str], str] = {
             "the formula for tensors serves numbers too, just more slowly",
         ),
         ("pow", LOGARITHM.format("output"), LOGARITHM.format("g"), "they have the same shape"),
+        ("_elu_grad", BEND.format(0), BEND.format(1), "what changes is not chosen"),
+        ("_gelu_grad", "x = clamp(input, -40, 40)", "x = clamp(input, -40, 41)", FAR),
+        ("_gelu_grad", "x = clamp(input, -40, 40)", "x = clamp(input, -41, 40)", FAR),
+        ("_gelu_tanh_grad", "x = clamp(input, -10, 10)", "x = clamp(input, -10, 11)", FAR),
+        ("_gelu_tanh_grad", "x = clamp(input, -10, 10)", "x = clamp(input, -11, 10)", FAR),
         ("_std", SCALE.format(1), SCALE.format(2), TIMES_ZERO),
         ("_norm", NORM_SCALE.format(1), NORM_SCALE.format(2), "where it is chosen the other choice follows"),
         ("_std", DEVIATIONS.format("*"), DEVIATIONS.format("/"), "anything and NaN make NaN"),

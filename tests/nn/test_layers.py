@@ -26,6 +26,19 @@ LAYERS = [
     (nn.ReLU(inplace=True), F.relu, "ReLU(inplace=True)"),
     (nn.LeakyReLU(), lambda x: F.leaky_relu(x, 0.01), "LeakyReLU(negative_slope=0.01)"),
     (nn.LeakyReLU(0.2, True), lambda x: F.leaky_relu(x, 0.2), "LeakyReLU(negative_slope=0.2, inplace=True)"),
+    (nn.ELU(0.5), lambda x: F.elu(x, 0.5), "ELU(alpha=0.5)"),
+    (nn.SELU(inplace=True), F.selu, "SELU(inplace=True)"),
+    (nn.GELU(), F.gelu, "GELU(approximate='none')"),
+    (nn.GELU("tanh"), lambda x: F.gelu(x, "tanh"), "GELU(approximate='tanh')"),
+    (nn.SiLU(), F.silu, "SiLU()"),
+    (nn.Mish(), F.mish, "Mish()"),
+    (nn.Softplus(2, 1.5), lambda x: F.softplus(x, 2, 1.5), "Softplus(beta=2, threshold=1.5)"),
+    (nn.LogSigmoid(), F.logsigmoid, "LogSigmoid()"),
+    (nn.Hardtanh(-0.5, 0.25), lambda x: F.hardtanh(x, -0.5, 0.25), "Hardtanh(min_val=-0.5, max_val=0.25)"),
+    (nn.ReLU6(), F.relu6, "ReLU6()"),
+    (nn.Hardsigmoid(), F.hardsigmoid, "Hardsigmoid()"),
+    (nn.Hardswish(), F.hardswish, "Hardswish()"),
+    (nn.Softmin(1), lambda x: F.softmin(x, 1), "Softmin(dim=1)"),
     (nn.Sigmoid(), F.sigmoid, "Sigmoid()"),
     (nn.Tanh(), F.tanh, "Tanh()"),
     (nn.Softmax(dim=1), lambda x: F.softmax(x, 1), "Softmax(dim=1)"),
@@ -68,6 +81,31 @@ def test_layers_without_parameters_call_their_function(layer, function, shown):
     same(layer(X), function(X))
     assert repr(layer) == shown
     assert not list(layer.parameters())
+
+
+def test_the_slopes_of_prelu_are_parameters():
+    layer = nn.PReLU(4, init=0.1)
+    assert repr(layer) == "PReLU(num_parameters=4)"
+    assert layer.weight.tolist() == [np.float32(0.1)] * 4
+    layer(X).sum().backward()
+    np.testing.assert_allclose(layer.weight.grad.data, np.minimum(X.data, 0).sum((0, 2, 3)), rtol=1e-4)
+    same(layer(X), F.leaky_relu(X, 0.1))
+    with pytest.raises(ValueError, match="prelu: weight expects"):
+        nn.PReLU(3)(X)
+
+
+def test_hardtanh_needs_room_between_its_limits():
+    with pytest.raises(ValueError, match="Hardtanh: max_val expects more than min_val"):
+        nn.Hardtanh(1.0, 1.0)
+
+
+def test_activations_stay_finite():
+    x = tg.tensor([-1e30, -1e4, 1e4, 1e30], requires_grad=True)
+    for f in (F.elu, F.selu, F.gelu, F.silu, F.mish, F.softplus, F.logsigmoid, F.hardswish, tg.sigmoid, tg.erf):
+        y = f(x)
+        (g,) = tg.grad(y.sum(), [x], create_graph=True)
+        (h,) = tg.grad(g.sum(), [x])
+        assert tg.isfinite(tg.stack([y, g, h])).all(), f
 
 
 def test_max_pooling_can_return_positions():

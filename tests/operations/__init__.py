@@ -2,9 +2,11 @@
 
 from operations import (
     accumulate,
+    activation,
     conv,
     einsum,
     elementwise,
+    functions,
     linalg,
     loss,
     norm,
@@ -24,6 +26,8 @@ ROWS: list[Row] = [
     row
     for family in (
         elementwise,
+        functions,
+        activation,
         reduction,
         accumulate,
         ordering,

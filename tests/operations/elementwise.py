@@ -8,7 +8,6 @@ import numpy as np
 from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
-import tinygrad_cnn.nn.functional as F
 from operations.row import Bad, Row, array, constant, leaf, on
 from tinygrad_cnn.ops import elementwise as ops
 from tinygrad_cnn.testing import Call, broadcastable_shapes, reals, tensors
@@ -82,10 +81,6 @@ def clamp(x, low=None, high=None):
     return y if high is None else np.where(y > high, high, y)
 
 
-def sigmoid(x):
-    return np.vectorize(lambda v: 1 / (1 + math.exp(-v)), otypes=[x.dtype])(x)
-
-
 INFINITE = [float("inf"), -float("inf")]
 
 ROWS = [
@@ -125,25 +120,6 @@ ROWS = [
     unary("abs", lambda x: np.where(x < 0, -x, x), not_zero, points=((Call(leaf(-2, 0, 2)), (array(-1, 0, 1),)),)),
     unary("sign", lambda x: 1.0 * (x > 0) - (x < 0), not_zero, points=((Call(leaf(-2, 0, 2)), (array(0, 0, 0),)),)),
     unary("tanh", lambda x: 1 - 2 / (np.exp(2 * x) + 1)),
-    unary("sigmoid", sigmoid, points=((Call(leaf(800, -800)), (array(0, 0),)),)),
-    unary(
-        "relu",
-        lambda x: np.where(x > 0, x, 0),
-        not_zero,
-        points=((Call(leaf(-1, 0, -0.0, 1, *INFINITE)), (array(0, 0, 0, 1, 1, 0),)),),
-    ),
-    unary("relu (functional)", lambda x: np.where(x > 0, x, 0), not_zero, function=F.relu),
-    Row(
-        "leaky_relu",
-        F.leaky_relu,
-        st.builds(
-            lambda x, slope: Call(x) if slope is None else Call(x, slope),
-            tensors(elements=not_zero),
-            st.sampled_from([None, 0.25, -1.0]),
-        ),
-        lambda x, slope=0.01: np.where(x < 0, slope * x, x),
-        points=((Call(leaf(-1, 0, 1), 0.25), (array(0.25, 0.25, 1),)),),
-    ),
     Row(
         "where",
         tg.where,

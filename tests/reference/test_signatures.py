@@ -19,7 +19,7 @@ MODULES = (
 LEFT_OUT = {
     "device", "dtype", "generator", "foreach", "fused", "capturable", "differentiable", "size_average", "reduce",
     "_stacklevel", "only_inputs", "is_grads_batched", "materialize_grads", "verbose", "assign", "non_blocking",
-    "with_kwargs", "always_call", "prepend",
+    "with_kwargs", "always_call", "prepend", "min_value", "max_value",
     "grad_variables", "orig_func", "destination", "memo", "allow_unused", "tensor", "swap_module", "chunk_size",
     "randomness", "strict", "in_dims", "_preallocate_and_copy",
 }  # fmt: skip

@@ -6,6 +6,7 @@ Layouts are kept: the result of channels-last arrays is channels last.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
 from tinygrad_cnn.kernels.shapes import balanced
-from tinygrad_cnn.kernels.threads import Call, parallel_calls
+from tinygrad_cnn.kernels.threads import Call, parallel, parallel_calls
 
 __all__ = [
     "BITS",
     "apply",
+    "blockwise",
+    "choose",
     "contiguous",
     "empty_like",
     "flat",
@@ -29,6 +32,7 @@ __all__ = [
     "select",
     "selection",
     "slices",
+    "where",
 ]
 
 Array = NDArray[Any]
@@ -39,6 +43,8 @@ _LARGE = 1 << 18
 _BLOCK = 1 << 19
 # ... and for a single one, which should not be interrupted.
 _LONG_BLOCK = 1 << 19
+# Of a function of several steps, whose temporaries are to stay in the cache too; half as many in double precision.
+_STEPS_BLOCK = 1 << 17
 # Below, the plainest NumPy call is the fastest.
 _MIDDLE = 1 << 11
 
@@ -99,6 +105,42 @@ def apply(function: np.ufunc, *arrays: Array) -> Array:
         return [partial(function, *(array[part] for array in arrays), out=out[part])]
 
     parallel_calls(plan, slices(first, _LONG_BLOCK))
+    return out
+
+
+def blockwise(function: Callable[..., object], *arrays: Any, **parameters: Any) -> Array:
+    """Return what ``function(*arrays, out, **parameters)`` writes into `out`, an array like the last of `arrays`.
+
+    The function is elementwise and takes several steps. On large arrays each block stays in the cache from the first
+    step to the last, and the blocks share the threads. Half precision is computed in single and rounded once. The
+    function may rely on ``exp(large) == inf``: overflow is no matter for a warning here.
+
+    Parameters
+    ----------
+    function : callable
+        Writes into its last positional argument, and nowhere else.
+    *arrays : array
+        Of one floating dtype, and of shapes that broadcast to that of the last.
+    **parameters
+        Handed on.
+    """
+    last = np.asarray(arrays[-1])
+    if last.dtype == np.float16:
+        return blockwise(function, *(x.astype(np.float32) for x in arrays), **parameters).astype(np.float16)
+    if last.ndim == 0:  # of which NumPy would make scalars, which cannot be written to
+        return blockwise(function, *(np.reshape(x, 1) for x in arrays), **parameters).reshape(())
+    out = empty_like(last)
+    with np.errstate(over="ignore"):
+        block = _STEPS_BLOCK * 4 // last.itemsize
+        if last.size <= block:
+            function(*arrays, out, **parameters)
+        else:
+            inputs = [x if np.ndim(x) == 0 else np.broadcast_to(x, last.shape) for x in arrays]
+
+            def compute(part: tuple[slice, ...]) -> None:
+                function(*(x[part] if np.ndim(x) else x for x in inputs), out[part], **parameters)
+
+            parallel(compute, slices(last, block))
     return out
 
 
@@ -179,6 +221,34 @@ def masked(x: Array, keep: Array) -> Array:
     else:
         each = np.broadcast_to(pattern, x.shape)
         parallel_calls(lambda part: [partial(np.bitwise_and, source[part], each[part], out=target[part])], slices(out))
+    return out
+
+
+def choose(keep: Array, a: Any, b: Any, out: Array) -> None:
+    """Write `a`, which may be a number, where `keep` is true, and `b` elsewhere, into `out`, which may be `b`.
+
+    The bits are ``b ^ (a ^ b) * keep``, as in `selection`: unlike `where` this does not branch, so random masks cost no
+    more than others, and the choice is exact.
+    """
+    bits = BITS.get(out.dtype.itemsize)
+    if bits is None:
+        out[...] = np.where(keep, a, b)
+        return
+    first, second = (np.asarray(x, out.dtype).view(bits) for x in (a, b))
+    pattern = scratch_like("pattern", keep, 1, bits)[0]
+    np.copyto(pattern, keep.view(np.int8))
+    pattern *= first ^ second
+    np.bitwise_xor(pattern, second, out=out.view(bits))
+
+
+def where(condition: Array, a: Any, b: Any) -> Array:
+    """As `numpy.where`, faster on large arrays."""
+    shape = condition.shape
+    if condition.size < _LARGE or np.broadcast_shapes(shape, np.shape(a), np.shape(b)) != shape:
+        return np.where(condition, a, b)
+    out = empty_like(condition, np.result_type(a, b))
+    first, second = (np.broadcast_to(np.asarray(x, out.dtype), shape) for x in (a, b))
+    parallel(lambda part: choose(condition[part], first[part], second[part], out[part]), slices(condition))
     return out
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from tinygrad_cnn.ops import elementwise, loss
+from tinygrad_cnn.ops import loss, piecewise
+from tinygrad_cnn.ops.activation import elu, gelu, logsigmoid, mish, selu, sigmoid, silu, softplus
 from tinygrad_cnn.ops.conv import conv2d, conv_transpose2d
-from tinygrad_cnn.ops.elementwise import sigmoid, tanh
+from tinygrad_cnn.ops.elementwise import tanh
 from tinygrad_cnn.ops.indexing import one_hot
 from tinygrad_cnn.ops.linalg import linear
 from tinygrad_cnn.ops.loss import cross_entropy, mse_loss, nll_loss
 from tinygrad_cnn.ops.norm import batch_norm, dropout, dropout2d
 from tinygrad_cnn.ops.padding import pad
+from tinygrad_cnn.ops.piecewise import hardsigmoid, hardswish, hardtanh, leaky_relu, prelu, relu6
 from tinygrad_cnn.ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from tinygrad_cnn.types import Array, DTypeLike
 
@@ -22,29 +24,37 @@ __all__ = [
     "cross_entropy",
     "dropout",
     "dropout2d",
+    "elu",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
     "leaky_relu",
     "linear",
     "log_softmax",
+    "logsigmoid",
     "max_pool2d",
+    "mish",
     "mse_loss",
     "nll_loss",
     "one_hot",
     "pad",
+    "prelu",
     "relu",
+    "relu6",
+    "selu",
     "sigmoid",
+    "silu",
     "softmax",
+    "softmin",
+    "softplus",
     "tanh",
 ]
 
 
 def relu(input: Array, inplace: bool = False) -> Array:
     """``max(input, 0)``; `inplace` has no effect: the result is always new."""
-    return elementwise.relu(input)
-
-
-def leaky_relu(input: Array, negative_slope: float = 0.01, inplace: bool = False) -> Array:
-    """`input` where it is positive, else ``negative_slope * input``; `inplace` has no effect."""
-    return elementwise.leaky_relu(input, negative_slope)
+    return piecewise.relu(input)
 
 
 def softmax(input: Array, dim: int | None = None, _stacklevel: int = 3, dtype: DTypeLike | None = None) -> Array:
@@ -55,3 +65,8 @@ def softmax(input: Array, dim: int | None = None, _stacklevel: int = 3, dtype: D
 def log_softmax(input: Array, dim: int | None = None, _stacklevel: int = 3, dtype: DTypeLike | None = None) -> Array:
     """As `tinygrad_cnn.log_softmax`; without a dimension 1, but 0 for 0-d, 1-d and 3-d tensors."""
     return loss.log_softmax(input, dim, dtype)
+
+
+def softmin(input: Array, dim: int | None = None, _stacklevel: int = 3, dtype: DTypeLike | None = None) -> Array:
+    """``softmax(-input)``, with the arguments of `softmax`: the smallest element weighs most."""
+    return loss.softmax(-input, dim, dtype)

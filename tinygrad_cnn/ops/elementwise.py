@@ -1,4 +1,4 @@
-"""Elementwise primitives: arithmetic, powers, exponentials, activations, selections.
+"""Elementwise primitives: arithmetic, powers, exponentials, comparisons, selections.
 
 ``g`` is the cotangent of the output. Broadcasting is undone by the engine, so the formulas are those for numbers.
 """
@@ -161,7 +161,7 @@ def sub_scaled(input: Array, other: Array, *, alpha: Scalar = 1) -> Array:
 @primitive
 def exp(input: Array) -> Array:
     """The exponential function."""
-    return np.exp(fractional(input))
+    return kernels.apply(np.exp, fractional(input))
 
 
 @exp.vjp("input")
@@ -172,7 +172,7 @@ def _(g, output):
 @primitive
 def log(input: Array) -> Array:
     """The natural logarithm."""
-    return np.log(fractional(input))
+    return kernels.apply(np.log, fractional(input))
 
 
 @log.vjp("input")
@@ -183,7 +183,7 @@ def _(g, input):
 @primitive
 def sqrt(input: Array) -> Array:
     """The square root."""
-    return np.sqrt(fractional(input))
+    return kernels.apply(np.sqrt, fractional(input))
 
 
 @sqrt.vjp("input")
@@ -194,7 +194,7 @@ def _(g, output):
 @primitive
 def abs(input: Array) -> Array:
     """The absolute value; its derivative at 0 is 0."""
-    return np.absolute(input)
+    return kernels.apply(np.absolute, input)
 
 
 @abs.vjp("input")
@@ -204,8 +204,8 @@ def _(g, input):
 
 @primitive
 def sign(input: Array) -> Array:
-    """-1, 0 or 1; its derivative is 0."""
-    return np.sign(input)
+    """-1, 0 or 1; its derivative is 0. Of booleans the input itself."""
+    return input.copy() if input.dtype == np.bool_ else np.sign(input)
 
 
 @sign.vjp("input")
@@ -216,60 +216,12 @@ def _(g):
 @primitive
 def tanh(input: Array) -> Array:
     """The hyperbolic tangent."""
-    return np.tanh(fractional(input))
+    return kernels.apply(np.tanh, fractional(input))
 
 
 @tanh.vjp("input")
 def _(g, output):
     return g * (1 - output * output)
-
-
-@primitive
-def sigmoid(input: Array) -> Array:
-    """The logistic function ``1 / (1 + exp(-x))``, computed from ``exp(-|x|)``, which cannot overflow."""
-    x = fractional(input)
-    z = np.exp(-np.absolute(x))
-    return np.where(x >= 0, 1, z) / (1 + z)
-
-
-@sigmoid.vjp("input")
-def _(g, output):
-    return g * (output * (1 - output))
-
-
-@primitive
-def relu(input: Array) -> Array:
-    """``max(input, 0)``; its derivative at 0 is 0."""
-    if getattr(input, "dtype", np.bool_) == np.bool_:
-        raise TypeError(f"relu: input expects a tensor of numbers but got {getattr(input, 'dtype', input)!r}")
-    return kernels.relu(input)
-
-
-@relu.vjp("input")
-def _(g, output):
-    return relu_grad(g, output)
-
-
-@primitive(constants=("output",))
-def relu_grad(g: Array, output: Array) -> Array:
-    """`g` where `output`, the output of `relu`, is positive, else 0."""
-    return kernels.relu_grad(g, output)
-
-
-@relu_grad.vjp("g")
-def _(g, output):
-    return relu_grad(g, output)
-
-
-@primitive
-def leaky_relu(input: Array, negative_slope: float = 0.01) -> Array:
-    """`input` where it is positive, else ``negative_slope * input``."""
-    return np.where(input > 0, input, input * negative_slope)
-
-
-@leaky_relu.vjp("input")
-def _(g, input, negative_slope):
-    return where(gt(input, 0), g, g * negative_slope)
 
 
 # ------------------------------------------------------------------------------------------ comparisons
@@ -341,7 +293,7 @@ def where(condition: Array, input: Array, other: Array) -> Array:
     elif not isinstance(a, np.generic) and not isinstance(b, np.generic):
         a, b = _default(a), _default(b)
     try:
-        return np.where(condition, a, b)
+        return kernels.where(condition, a, b)
     except ValueError as error:
         raise ValueError(f"where: {np.shape(condition)}, {np.shape(a)} and {np.shape(b)}: {error}") from None
 

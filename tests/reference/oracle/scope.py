@@ -46,6 +46,10 @@ def _all_dims_as_empty_tuple(args: tuple[Any, ...], kwargs: dict[str, Any]) -> b
     return () in (*args[1:], kwargs.get("dim"))
 
 
+def _double(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return any(a.values.dtype == "float64" for a in arrays_in((args, kwargs)))
+
+
 def _no_freedom(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return isinstance(kwargs.get("correction"), (int, float)) and kwargs["correction"] > 1
 
@@ -93,6 +97,7 @@ PARTICULAR: dict[str, tuple[tuple[str, Predicate], ...]] = {
     "nn.functional.avg_pool2d": (("a mean of integers is not an integer", _integers),),
     "softmax": (("integers need dtype=, also when there are none", _integers),),
     "log_softmax": (("integers need dtype=, also when there are none", _integers),),
+    "nn.functional.softmin": (("integers need dtype=, also when there are none", _integers),),
     "randn_like": (("integers are not normally distributed", _integers),),
     "rand_like": (("integers are not uniform in [0, 1)", _integers),),
     "nn.functional.batch_norm": (("a 1-d input has no channels", _one_dimension),),
@@ -105,6 +110,7 @@ PARTICULAR: dict[str, tuple[tuple[str, Predicate], ...]] = {
         ("PyTorch's derivative is wrong for an empty dim", _all_dims_as_empty_tuple),
         ("PyTorch's value and derivative disagree when nothing is left to divide by", _no_freedom),
     ),
+    "nn.functional.hardsigmoid": (("the sixth in PyTorch's derivative has single precision", _double),),
     "linspace": (("NaN", _not_a_number),),
 }
 
