@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import parallel_calls
 from tinygrad_cnn.tensor import Tensor
 
@@ -52,8 +53,8 @@ class Work:
             rule(temporaries(p.shape, p.dtype), *arrays, *options)
         elif all(array.flags.c_contiguous for array in arrays):
             flat = [array.reshape(-1) for array in arrays]
-            for start in range(0, p.size, BLOCK):
-                self.blocks.append(Block(rule, [array[start : start + BLOCK] for array in flat], options))
+            for part in balanced(p.size, -(-p.size // BLOCK)):
+                self.blocks.append(Block(rule, [array[part] for array in flat], options))
         else:
             rule([np.empty_like(p) for _ in range(3)], *arrays, *options)
 
