@@ -102,19 +102,20 @@ class _Layout:
         return (part.stop - part.start, *self.shape[1:])
 
 
-def _last_run(flags: list[bool]) -> slice:
-    """Where the last unbroken run of true flags is."""
-    stop = len(flags) - flags[::-1].index(True)
-    start = stop - 1
-    while start and flags[start - 1]:
-        start -= 1
-    return slice(start, stop)
+def _longest_run(shape: Shape, reduced: Shape) -> slice:
+    """Neighbouring axes to add up, the most elements that there are: what is left is less work for the next."""
+    runs, start = [], 0
+    for differs, axes in itertools.groupby(range(len(shape)), lambda axis: shape[axis] != reduced[axis]):
+        stop = start + len(list(axes))
+        runs += [slice(start, stop)] if differs else []
+        start = stop
+    return max(runs, key=lambda run: math.prod(shape[run]))
 
 
 def total(x: Array, shape: Shape) -> Array:
     """The sum of a C-contiguous array over all axes that `shape` has with size 1; they are kept."""
     while x.shape != shape:
-        run = _last_run([a != b for a, b in zip(x.shape, shape, strict=True)])
+        run = _longest_run(x.shape, shape)
         count, after = math.prod(x.shape[run]), math.prod(x.shape[run.stop :])
         ones = np.ones(count, x.dtype)
         summed = x.reshape(-1, count) @ ones if after == 1 else ones @ x.reshape(-1, count, after)
@@ -126,7 +127,7 @@ def total_product(x: Array, y: Array, shape: Shape) -> Array:
     """The sum of ``x * y``, as `total`."""
     if x.shape == shape:
         return x * y
-    run = _last_run([a != b for a, b in zip(x.shape, shape, strict=True)])
+    run = _longest_run(x.shape, shape)
     count = math.prod(x.shape[run])
     if run.stop < x.ndim or count < _ROW:
         return total(np.multiply(x, y, out=scratch("product", x.shape, x.dtype)), shape)
