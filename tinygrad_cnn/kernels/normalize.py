@@ -104,12 +104,13 @@ class _Layout:
 
 def _longest_run(shape: Shape, reduced: Shape) -> slice:
     """Neighbouring axes to add up, the most elements that there are: what is left is less work for the next."""
-    runs, start = [], 0
+    runs: list[slice] = []
+    start = 0
     for differs, axes in itertools.groupby(range(len(shape)), lambda axis: shape[axis] != reduced[axis]):
         stop = start + len(list(axes))
         runs += [slice(start, stop)] if differs else []
         start = stop
-    return max(runs, key=lambda run: math.prod(shape[run]))
+    return max(runs, key=lambda run: math.prod(shape[run.start : run.stop]))
 
 
 def total(x: Array, shape: Shape) -> Array:
