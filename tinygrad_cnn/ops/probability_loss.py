@@ -9,7 +9,8 @@ import numpy as np
 from tinygrad_cnn.autograd import Variable, primitive
 from tinygrad_cnn.errors import check_tensor
 from tinygrad_cnn.kernels.elementwise import empty_like
-from tinygrad_cnn.ops.elementwise import clamp, exp, log, sigmoid
+from tinygrad_cnn.ops.activation import sigmoid
+from tinygrad_cnn.ops.elementwise import clamp, exp, log
 from tinygrad_cnn.ops.loss import check_deprecated, reduced
 from tinygrad_cnn.ops.reduction import sum
 from tinygrad_cnn.ops.regression_loss import check_alike
