@@ -52,6 +52,11 @@ OPERATIONS = (
     _operation("max_pool2d 3 stride 2, 64×64×25×25", "max_pool2d", (64, 64, 25, 25), kernel_size=3, stride=2),
     _operation("avg_pool2d 2, 64×64×24×24", "avg_pool2d", (64, 64, 24, 24), kernel_size=2),
     _operation("batch_norm, 64×32×24×24", "batch_norm", (64, 32, 24, 24), (32,), (32,)),
+    _operation("instance_norm, 64×32×24×24", "instance_norm", (64, 32, 24, 24)),
+    _operation("group_norm 8, 64×32×24×24", "group_norm", (64, 32, 24, 24), num_groups=8),
+    _operation("layer_norm 256, 64×128×256", "layer_norm", (64, 128, 256), normalized_shape=(256,)),
+    _operation("local_response_norm 5, 32×96×27×27", "local_response_norm", (32, 96, 27, 27), size=5),
+    _operation("normalize, 256×1000", "normalize", (256, 1000)),
     _operation("relu, 64×32×24×24", "relu", (64, 32, 24, 24)),
     _operation("leaky_relu, 64×32×24×24", "leaky_relu", (64, 32, 24, 24)),
     _operation("gelu, 64×32×24×24", "gelu", (64, 32, 24, 24)),
@@ -69,6 +74,10 @@ OPERATIONS = (
     _operation("topk 10, 256×1000", "topk", (256, 1000), k=10),
     _operation("pad reflect 3, 64×16×32×32", "pad", (64, 16, 32, 32), pad=(3, 3, 3, 3), mode="reflect"),
     _operation("cross_entropy, 256×1000", "cross_entropy", (256, 1000)),
+    _operation("huber_loss, 256×1000", "huber_loss", (256, 1000), (256, 1000)),
+    _operation(
+        "binary_cross_entropy_with_logits, 256×1000", "binary_cross_entropy_with_logits", (256, 1000), (256, 1000)
+    ),
 )
 
 REPEATS = 1000

@@ -8,10 +8,12 @@ from operations import (
     elementwise,
     functions,
     linalg,
+    local_norm,
     loss,
     norm,
     ordering,
     padding,
+    pairwise_loss,
     parts,
     pool,
     reduction,
@@ -40,7 +42,9 @@ ROWS: list[Row] = [
         conv,
         pool,
         norm,
+        local_norm,
         loss,
+        pairwise_loss,
     )
     for row in family.ROWS
 ]

@@ -75,6 +75,14 @@ def soft_cross_entropy(x, target, weight=None, reduction="mean", label_smoothing
     return losses.sum() / (len(losses) if reduction == "mean" else 1)
 
 
+@st.composite
+def several_samples(draw):
+    """Class indices, and a loss for each sample."""
+    x = draw(tensors(draw(st.sampled_from([(3, 4), (2, 3, 2)]))))
+    draws = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return Call(x, tg.Tensor(draws.integers(0, x.shape[1], (x.shape[0], *x.shape[2:]))), reduction="none")
+
+
 def mse_loss(x, y, reduction="mean"):
     losses = np.square(x - y)
     return losses if reduction == "none" else losses.sum() / (losses.size if reduction == "mean" else 1)
@@ -160,6 +168,7 @@ ROWS = [
         ),
         points=((Call(HUGE, constant(2, dtype=int), reduction="none"), (array([1, 0, -1]),)),),
     ),
+    Row("cross_entropy (each sample)", F.cross_entropy, several_samples(), cross_entropy),
     Row(
         "cross_entropy (probabilities)",
         F.cross_entropy,

@@ -44,6 +44,82 @@ def batch_norm(x, mean, var, weight, bias, training, eps):
     return y
 
 
+def standardized(values, eps):
+    return (values - values.mean()) / np.sqrt(values.var() + eps)
+
+
+@st.composite
+def affine(draw, x, shape, *parameters, **named):
+    """A call with a weight, a bias, both or neither."""
+    which = draw(st.sampled_from(["both", "neither", "weight", "bias"]))
+    weight = draw(tensors(shape)) if which in ("both", "weight") else None
+    bias = draw(tensors(shape)) if which in ("both", "bias") else None
+    return Call(x, *parameters, weight=weight, bias=bias, eps=draw(st.sampled_from([1e-5, 0.5])), **named)
+
+
+def spread_out(shape, offset=0.0):
+    """Values that differ, around a mean that is small or large beside the differences."""
+    return tensors(shape, elements=reals(offset - 2, offset + 2, distinct=True))
+
+
+@st.composite
+def layers(draw):
+    shape = draw(st.sampled_from([(3,), (2, 3), (3, 2), (4,)]))
+    batch = draw(st.sampled_from([(), (1,), (2,), (2, 3), (0,)]))
+    x = draw(spread_out((*batch, *shape), draw(st.sampled_from([0.0, 0.0, 100.0]))))
+    return draw(affine(x, shape, shape))
+
+
+def layer_norm(x, shape, weight, bias, eps):
+    samples = x.reshape(-1, *shape)
+    y = np.array([standardized(sample, eps) for sample in samples]).reshape(x.shape)
+    return y * (1 if weight is None else weight) + (0 if bias is None else bias)
+
+
+@st.composite
+def groups(draw):
+    count, each = draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    rest = draw(st.sampled_from([(2,), (2, 2), (3, 1), ()])) if each > 1 else draw(st.sampled_from([(3,), (2, 2)]))
+    x = draw(spread_out((draw(st.integers(1, 2)), count * each, *rest)))
+    return draw(affine(x, (count * each,), count))
+
+
+def by_channel(x, y, weight, bias):
+    row = (1, -1) + (1,) * (x.ndim - 2)
+    return y * (1 if weight is None else weight.reshape(row)) + (0 if bias is None else bias.reshape(row))
+
+
+def group_norm(x, count, weight, bias, eps):
+    parts = x.reshape(x.shape[0] * count, -1)
+    return by_channel(x, np.array([standardized(part, eps) for part in parts]).reshape(x.shape), weight, bias)
+
+
+@st.composite
+def instances(draw, own):
+    channels = draw(st.integers(1, 2))
+    x = draw(spread_out((draw(st.integers(1, 2)), channels, *draw(st.sampled_from([(3,), (2, 2), (1, 3)])))))
+    running = {
+        "running_mean": draw(tensors((channels,))),
+        "running_var": draw(tensors((channels,), elements=reals(0.25, 2))),
+    }
+    if own:
+        running = {name: r.detach() for name, r in running.items()}
+    return draw(affine(x, (channels,), use_input_stats=own, **running))
+
+
+def with_own_statistics(x, running_mean, running_var, **kwargs):
+    """`instance_norm` with copies of the running statistics, which it updates."""
+    return F.instance_norm(x, running_mean * 1, running_var * 1, **kwargs)
+
+
+def instance_norm(x, running_mean, running_var, weight, bias, use_input_stats, eps):
+    if use_input_stats:
+        return group_norm(x, x.shape[1], weight, bias, eps)
+    row = (1, -1) + (1,) * (x.ndim - 2)
+    y = (x - running_mean.reshape(row)) / np.sqrt(running_var.reshape(row) + eps)
+    return by_channel(x, y, weight, bias)
+
+
 def seeded(operation):
     def drop(x, p, **kwargs):
         tg.manual_seed(0)
@@ -104,14 +180,68 @@ ROWS = [
             ),
             Bad(Call(X, TWO, tg.ones(3)), ValueError, r"batch_norm: running_var expects shape \(2,\) but has \(3,\)"),
             Bad(Call(X, TWO, TWO, tg.ones(3)), ValueError, r"batch_norm: weight expects shape \(2,\) but has \(3,\)"),
-            Bad(
-                Call(X, None, None), ValueError, "batch_norm: running_mean and running_var must be given in evaluation"
-            ),
+            Bad(Call(X, None, None), ValueError, "batch_norm: running_mean and running_var must be given"),
             Bad(
                 Call(tg.ones(1, 2), None, None, training=True),
                 ValueError,
                 "batch_norm: input expects more than 1 value",
             ),
+        ),
+    ),
+    Row(
+        "layer_norm",
+        F.layer_norm,
+        layers(),
+        layer_norm,
+        (
+            Bad(Call(X, 2), TypeError, "layer_norm: normalized_shape expects a sequence of ints but got 2"),
+            Bad(Call(X, ()), ValueError, "layer_norm: normalized_shape expects at least one size"),
+            Bad(Call(X, (3,)), ValueError, r"layer_norm: input expects \(3,\) as its last dimensions .* has \(3, 2\)"),
+            Bad(Call(TWO, (3, 2)), ValueError, r"layer_norm: input expects \(\*, 3, 2\) but has shape \(2,\)"),
+            Bad(Call(X, (2,), tg.ones(3)), ValueError, r"layer_norm: weight expects shape \(2,\) but has \(3,\)"),
+            Bad(Call(X, (2,), TWO, TWO.double()), TypeError, "layer_norm: bias expects the dtype of input, float32"),
+            Bad(Call(X.long(), (2,)), TypeError, "layer_norm: input expects a floating dtype but has int64"),
+        ),
+    ),
+    Row(
+        "group_norm",
+        F.group_norm,
+        groups(),
+        group_norm,
+        (
+            Bad(Call(TWO, 1), ValueError, r"group_norm: input expects \(N, C, \*\) but has shape \(2,\)"),
+            Bad(Call(X, 0), ValueError, "group_norm: num_groups expects at least 1 but got 0"),
+            Bad(
+                Call(tg.ones(2, 3, 4), 2),
+                ValueError,
+                "group_norm: num_groups expects a divisor of 3 channels but got 2",
+            ),
+            Bad(Call(tg.ones(1, 2), 2), ValueError, "group_norm: input expects more than 1 value in a group"),
+            Bad(Call(X, 1, tg.ones(3)), ValueError, r"group_norm: weight expects shape \(2,\) but has \(3,\)"),
+        ),
+    ),
+    Row(
+        "instance_norm (own statistics)",
+        with_own_statistics,
+        instances(True),
+        instance_norm,
+        public=F.instance_norm,
+    ),
+    Row(
+        "instance_norm",
+        F.instance_norm,
+        instances(False),
+        instance_norm,
+        (
+            Bad(Call(TWO), ValueError, r"instance_norm: input expects \(N, C, \*\) but has shape \(2,\)"),
+            Bad(Call(X), ValueError, "instance_norm: input expects more than 1 position in each channel"),
+            Bad(
+                Call(tg.ones(2, 3, 4), eps=0.0), ValueError, "instance_norm: eps expects a positive number but got 0.0"
+            ),
+            Bad(
+                Call(X, use_input_stats=False), ValueError, "instance_norm: running_mean and running_var must be given"
+            ),
+            Bad(Call(tg.ones(2, 3, 4), TWO), ValueError, r"instance_norm: running_mean expects shape \(3,\)"),
         ),
     ),
     Row(

@@ -11,6 +11,9 @@ padding        borders that repeat what is inside, and their adjoint
 shapes         the output sizes of sliding windows
 conv           convolution and its two gradients: three faces of one trilinear form
 depthwise      the same for convolutions whose groups have one input channel each
+normalize      moments over some axes, what they make of an array, and the gradient of that
+layer_norm     the same with statistics for each row and weights for each column
+softmax        softmax and its logarithm over one dimension, and their gradients
 pool           maximum and average pooling, and their adjoints
 ============== ===================================================================================
 """

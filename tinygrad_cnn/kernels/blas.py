@@ -19,11 +19,12 @@ import importlib
 import os
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypeVar
 
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
-__all__ = ["SMALL_WORK", "parallel_products", "single_threaded"]
+__all__ = ["SMALL_WORK", "parallel_blocks", "parallel_products", "single_threaded"]
 
 Block = TypeVar("Block")
 
@@ -108,3 +109,8 @@ def parallel_products(plan: Callable[[Block], Iterable[Call]], blocks: list[Bloc
         return
     with single_threaded:
         parallel_calls(plan, blocks)
+
+
+def parallel_blocks(function: Callable[[Block], object], blocks: list[Block], work: int = SMALL_WORK + 1) -> None:
+    """Call ``function(block)`` for every block, as `parallel_products`: for what cannot tell its calls beforehand."""
+    parallel_products(lambda block: (partial(function, block),), blocks, work)

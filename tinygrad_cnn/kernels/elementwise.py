@@ -26,6 +26,7 @@ __all__ = [
     "empty_like",
     "flat",
     "masked",
+    "memory_order",
     "relu",
     "relu_grad",
     "scratch_like",
@@ -51,7 +52,7 @@ _MIDDLE = 1 << 11
 BITS = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
 
 
-def _memory_order(x: Array) -> list[int]:
+def memory_order(x: Array) -> list[int]:
     """Return the axes of `x` from the slowest to the fastest in memory."""
     if x.flags.c_contiguous:
         return list(range(x.ndim))
@@ -64,28 +65,28 @@ def empty_like(x: Array, dtype: Any = None, shape: tuple[int, ...] | None = None
     shape = x.shape if shape is None else shape
     if x.flags.c_contiguous:
         return buffers.empty(shape, dtype)
-    order = _memory_order(x)
+    order = memory_order(x)
     memory = buffers.empty(tuple(shape[axis] for axis in order), dtype)
     return memory.transpose([order.index(axis) for axis in range(x.ndim)])
 
 
 def flat(x: Array) -> Array:
     """Return the elements of `x` as a vector, in the order of memory: a view if there are no gaps between them."""
-    return x.transpose(_memory_order(x)).reshape(-1)
+    return x.transpose(memory_order(x)).reshape(-1)
 
 
 def scratch_like(name: str, x: Array, count: int, dtype: Any = None, shape: tuple[int, ...] | None = None) -> Array:
     """Return scratch memory for `count` arrays with the order of axes of `x`: (count, *shape)."""
     dtype = x.dtype if dtype is None else dtype
     shape = x.shape if shape is None else shape
-    order = _memory_order(x)
+    order = memory_order(x)
     memory = buffers.scratch(name, (count, *(shape[axis] for axis in order)), dtype)
     return memory.transpose([0, *(order.index(axis) + 1 for axis in range(x.ndim))])
 
 
 def slices(x: Array, size: int = _BLOCK) -> list[tuple[slice, ...]]:
     """Cut `x` along its slowest long axis into blocks of about `size` elements, at least two: a list of indices."""
-    order = _memory_order(x)
+    order = memory_order(x)
     axis = order[0]
     if x.shape[axis] == 1:
         axis = next((candidate for candidate in order if x.shape[candidate] > 1), axis)

@@ -27,9 +27,21 @@ from tinygrad_cnn.nn.containers import ModuleDict, ModuleList, Sequential
 from tinygrad_cnn.nn.conv import Conv2d, ConvTranspose2d, LazyConv2d
 from tinygrad_cnn.nn.dropout import Dropout, Dropout2d
 from tinygrad_cnn.nn.flatten import Flatten
+from tinygrad_cnn.nn.instancenorm import InstanceNorm2d
 from tinygrad_cnn.nn.linear import Identity, LazyLinear, Linear
-from tinygrad_cnn.nn.loss import CrossEntropyLoss, MSELoss, NLLLoss
+from tinygrad_cnn.nn.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
 from tinygrad_cnn.nn.module import Module
+from tinygrad_cnn.nn.normalization import GroupNorm, LayerNorm, LocalContrastNorm, LocalResponseNorm
 from tinygrad_cnn.nn.padding import CircularPad2d, ConstantPad2d, ReflectionPad2d, ReplicationPad2d, ZeroPad2d
 from tinygrad_cnn.nn.parameter import Parameter, UninitializedParameter
 from tinygrad_cnn.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
@@ -37,6 +49,8 @@ from tinygrad_cnn.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 __all__ = [
     "AdaptiveAvgPool2d",
     "AvgPool2d",
+    "BCELoss",
+    "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "CircularPad2d",
@@ -52,12 +66,20 @@ __all__ = [
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
+    "GroupNorm",
+    "HuberLoss",
     "Identity",
+    "InstanceNorm2d",
+    "KLDivLoss",
+    "L1Loss",
+    "LayerNorm",
     "LazyConv2d",
     "LazyLinear",
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
+    "LocalContrastNorm",
+    "LocalResponseNorm",
     "LogSoftmax",
     "MSELoss",
     "MaxPool2d",
@@ -76,6 +98,7 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
     "Softmin",
     "Softplus",

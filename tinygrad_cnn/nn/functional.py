@@ -8,17 +8,22 @@ from tinygrad_cnn.ops.conv import conv2d, conv_transpose2d
 from tinygrad_cnn.ops.elementwise import tanh
 from tinygrad_cnn.ops.indexing import one_hot
 from tinygrad_cnn.ops.linalg import linear
+from tinygrad_cnn.ops.local_norm import local_contrast_norm, local_response_norm, normalize
 from tinygrad_cnn.ops.loss import cross_entropy, mse_loss, nll_loss
-from tinygrad_cnn.ops.norm import batch_norm, dropout, dropout2d
+from tinygrad_cnn.ops.norm import batch_norm, dropout, dropout2d, group_norm, instance_norm, layer_norm
 from tinygrad_cnn.ops.padding import pad
 from tinygrad_cnn.ops.piecewise import hardsigmoid, hardswish, hardtanh, leaky_relu, prelu, relu6
 from tinygrad_cnn.ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from tinygrad_cnn.ops.probability_loss import binary_cross_entropy, binary_cross_entropy_with_logits, kl_div
+from tinygrad_cnn.ops.regression_loss import huber_loss, l1_loss, smooth_l1_loss
 from tinygrad_cnn.types import Array, DTypeLike
 
 __all__ = [
     "adaptive_avg_pool2d",
     "avg_pool2d",
     "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "conv2d",
     "conv_transpose2d",
     "cross_entropy",
@@ -29,14 +34,23 @@ __all__ = [
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "group_norm",
+    "huber_loss",
+    "instance_norm",
+    "kl_div",
+    "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
+    "local_contrast_norm",
+    "local_response_norm",
     "log_softmax",
     "logsigmoid",
     "max_pool2d",
     "mish",
     "mse_loss",
     "nll_loss",
+    "normalize",
     "one_hot",
     "pad",
     "prelu",
@@ -45,6 +59,7 @@ __all__ = [
     "selu",
     "sigmoid",
     "silu",
+    "smooth_l1_loss",
     "softmax",
     "softmin",
     "softplus",

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.autograd import Variable, primitive
+from tinygrad_cnn.autograd import Residuals, Variable, primitive
 from tinygrad_cnn.errors import check_dim, check_float, check_int, check_tensor
+from tinygrad_cnn.kernels import softmax as kernels
 from tinygrad_cnn.ops.dtypes import as_dtype
 from tinygrad_cnn.ops.elementwise import cast, exp
 from tinygrad_cnn.ops.indexing import gather
@@ -18,35 +19,56 @@ from tinygrad_cnn.types import Array, DTypeLike
 # ------------------------------------------------------------------------------------------- softmax
 
 
-def _shifted(x, dim):
-    """`x` less its maximum over `dim`, so that exp cannot overflow."""
-    return x - np.max(x, axis=dim, keepdims=True, initial=-np.inf) if x.size else x
-
-
 @primitive
 def _softmax(input: Array, dim: int) -> Array:
-    y = np.exp(_shifted(input, dim))
-    y /= np.sum(y, axis=dim, keepdims=True)
-    return y
+    return kernels.softmax(input, dim) if input.size else input.copy()
 
 
 @_softmax.vjp("input")
 def _(g, output, dim):
-    inner = g * output
-    return inner - output * sum(inner, dim, True)
+    return _softmax_grad(g, output, dim)
+
+
+@primitive
+def _softmax_grad(g: Array, y: Array, dim: int) -> Array:
+    """``y (g - sum(g y))``."""
+    return kernels.softmax_grad(g, y, dim)
+
+
+@_softmax_grad.vjp("g")
+def _(h, y, dim):
+    return _softmax_grad(h, y, dim)
+
+
+@_softmax_grad.vjp("y")
+def _(h, g, y, dim):
+    return h * (g - sum(g * y, dim, True)) - g * sum(h * y, dim, True)
 
 
 @primitive
 def _log_softmax(input: Array, dim: int) -> Array:
-    if not input.size:
-        return input.copy()
-    y = _shifted(input, dim)
-    return y - np.log(np.sum(np.exp(y), axis=dim, keepdims=True))
+    return kernels.log_softmax(input, dim) if input.size else input.copy()
 
 
 @_log_softmax.vjp("input")
 def _(g, output, dim):
-    return g - exp(output) * sum(g, dim, True)
+    return _log_softmax_grad(g, output, dim)
+
+
+@primitive
+def _log_softmax_grad(g: Array, y: Array, dim: int) -> Array:
+    """``g - exp(y) sum(g)``."""
+    return kernels.log_softmax_grad(g, y, dim)
+
+
+@_log_softmax_grad.vjp("g")
+def _(h, y, dim):
+    return h - sum(h * exp(y), dim, True)
+
+
+@_log_softmax_grad.vjp("y")
+def _(h, g, y, dim):
+    return -h * exp(y) * sum(g, dim, True)
 
 
 def _along(operation: str, input: Array, dim: Any, dtype: DTypeLike | None) -> tuple[Array, int]:
@@ -179,7 +201,7 @@ def nll_loss(
         If a class is out of range.
     """
     operation = "nll_loss"
-    _check_deprecated(operation, size_average, reduce)
+    check_deprecated(operation, size_average, reduce)
     _check_logits(operation, input)
     check_reduction(operation, reduction)
     classes, counted = _classes(operation, input, target, ignore_index)
@@ -213,6 +235,45 @@ def _(g, input, target):
 @_cross_entropy.vjp("target")
 def _(g, input):
     return -unsqueeze(g, 1) * _log_softmax(input, 1)
+
+
+# Positions of classes, and factors, are arrays. The probabilities are kept from the forward pass, as the exponential
+# function is most of the work; the derivatives of the gradient compute them again, from the input.
+@primitive
+def _class_cross_entropy(input: Array, classes: Array, used: Array) -> Array:
+    """``-used * log_softmax(input)[classes]`` over dimension 1, where 0 * log(0) is 0."""
+    powers, total, peak = kernels.exponentials(input, 1)
+    positions = np.expand_dims(classes, 1)
+    losses = (np.log(total) - (np.take_along_axis(input, positions, 1) - peak))[:, 0]
+    losses = np.multiply(losses, used, out=np.zeros_like(losses), where=used != 0)
+    return Residuals(losses, powers=powers, total=total)
+
+
+@_class_cross_entropy.vjp("input")
+def _(g, input, classes, used, powers, total):
+    return _class_cross_entropy_grad(g, input, classes, used, powers, total)
+
+
+@primitive(constants=("powers", "total"))
+def _class_cross_entropy_grad(
+    g: Array, input: Array, classes: Array, used: Array, powers: Array, total: Array
+) -> Array:
+    """``g * used * (softmax(input) - 1 at the class)``."""
+    factors = np.expand_dims(g * used, 1)
+    gradient = kernels.scaled(powers, factors / total, 1)
+    positions = np.expand_dims(classes, 1)
+    np.put_along_axis(gradient, positions, np.take_along_axis(gradient, positions, 1) - factors, 1)
+    return gradient
+
+
+@_class_cross_entropy_grad.vjp("g")
+def _(h, input, classes, used):
+    return used * squeeze(sum(h * _softmax(input, 1), 1, True) - gather(h, 1, np.expand_dims(classes, 1)), 1)
+
+
+@_class_cross_entropy_grad.vjp("input")
+def _(h, g, input, used):
+    return _softmax_grad(h * unsqueeze(g * used, 1), _softmax(input, 1), 1)
 
 
 def cross_entropy(
@@ -261,46 +322,45 @@ def cross_entropy(
         If a class is out of range.
     """
     operation = "cross_entropy"
-    _check_deprecated(operation, size_average, reduce)
+    check_deprecated(operation, size_average, reduce)
     _check_logits(operation, input)
     check_reduction(operation, reduction)
     smoothing = check_float(operation, "label_smoothing", label_smoothing, 0, 1)
     weights = _class_weights(operation, input, weight)
+    batched = input if input.ndim > 1 else unsqueeze(input, 0)
     if hasattr(target, "dtype") and target.dtype.kind == "f":
         expected, divisor = _mixed_target(operation, input, target, weights, smoothing)
+        losses = _cross_entropy(batched, expected if input.ndim > 1 else unsqueeze(expected, 0))
     else:
-        expected, divisor = _class_target(operation, input, target, ignore_index, weights, smoothing)
+        classes, counted = _classes(operation, input, target, ignore_index)
+        column = np.ones(batched.shape[1], input.dtype) if weights is None else weights
+        used = np.where(counted, column[classes], input.dtype.type(0))
+        divisor = np.sum(used).item()
+        if input.ndim == 1:
+            classes, counted, used = classes[None], counted[None], used[None]
+        if smoothing:
+            losses = _cross_entropy(batched, _smoothed(classes, counted, used, column, batched, smoothing))
+        else:
+            losses = _class_cross_entropy(batched, classes, used)
     if input.ndim == 1:
-        losses = squeeze(_cross_entropy(unsqueeze(input, 0), unsqueeze(expected, 0)), 0)
-    else:
-        losses = _cross_entropy(input, expected)
+        losses = squeeze(losses, 0)
     if reduction == "none":
         return losses
     total = sum(losses)
     return total if reduction == "sum" else total / divisor
 
 
-def _class_target(
-    operation: str,
-    input: Array,
-    target: Any,
-    ignore_index: int,
-    weights: np.ndarray | None,
-    smoothing: float,
-) -> tuple[np.ndarray, float]:
-    """Class indices as a distribution for each sample, weighted; and what the mean divides by."""
-    classes, counted = _classes(operation, input, target, ignore_index)
-    dim = 0 if input.ndim == 1 else 1
-    count = input.shape[dim]
-    column = np.ones(count, input.dtype) if weights is None else weights
-    row = column.reshape((-1,) + (1,) * (input.ndim - dim - 1))
-    used = np.where(counted, column[classes], input.dtype.type(0))
-    distribution = np.zeros(input.shape, input.dtype)
-    peak = used * input.dtype.type(1 - smoothing)
-    np.put_along_axis(distribution, np.expand_dims(classes, dim), np.expand_dims(peak, dim), axis=dim)
-    if smoothing:
-        distribution += np.where(np.expand_dims(counted, dim), row * input.dtype.type(smoothing / count), 0)
-    return distribution, np.sum(used).item()
+def _smoothed(
+    classes: np.ndarray, counted: np.ndarray, used: np.ndarray, column: np.ndarray, input: Array, smoothing: float
+) -> np.ndarray:
+    """Class indices as a distribution for each sample, weighted and smoothed."""
+    number = input.dtype.type
+    row = column.reshape((-1,) + (1,) * (input.ndim - 2))
+    distribution = np.where(np.expand_dims(counted, 1), row * number(smoothing / len(column)), number(0))
+    positions = np.expand_dims(classes, 1)
+    peaks = np.take_along_axis(distribution, positions, 1) + np.expand_dims(used * number(1 - smoothing), 1)
+    np.put_along_axis(distribution, positions, peaks, 1)
+    return distribution
 
 
 def _mixed_target(
@@ -351,7 +411,7 @@ def mse_loss(
         If the shapes differ.
     """
     operation = "mse_loss"
-    _check_deprecated(operation, size_average, reduce)
+    check_deprecated(operation, size_average, reduce)
     check_tensor(operation, "input", input)
     for name, x in (("target", target), ("weight", weight)):
         if x is not None and tuple(input.shape) != tuple(x.shape):
@@ -362,17 +422,17 @@ def mse_loss(
     difference = input - target
     squares = difference * difference
     if weight is None:
-        return _reduced(squares, reduction)
-    total = _reduced(squares * weight, "sum" if reduction == "mean" else reduction)
+        return reduced(squares, reduction)
+    total = reduced(squares * weight, "sum" if reduction == "mean" else reduction)
     return total / sum(weight) if reduction == "mean" else total
 
 
-def _reduced(losses: Array, reduction: str) -> Array:
+def reduced(losses: Array, reduction: str) -> Array:
     if reduction == "none":
         return losses
     return mean(losses) if reduction == "mean" else sum(losses)
 
 
-def _check_deprecated(operation: str, size_average: Any, reduce: Any) -> None:
+def check_deprecated(operation: str, size_average: Any, reduce: Any) -> None:
     if size_average is not None or reduce is not None:
         raise ValueError(f"{operation}: size_average and reduce expect None; use reduction='none', 'mean' or 'sum'")

@@ -58,6 +58,16 @@ def _one_dimension(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return any(a.values.shape == (0,) for a in arrays_in(args[:1]))
 
 
+def _no_positions(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return any(a.values.size == 0 and len(a.values) > 0 for a in arrays_in(args[:1]))
+
+
+def _single_floats(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    shapes = [a.values.shape for a in arrays_in(args[:1]) if a.values.dtype.name == "float32"]
+    dim = kwargs.get("dim", 1)
+    return any(isinstance(dim, int) and -len(shape) <= dim < len(shape) and shape[dim] == 1 for shape in shapes)
+
+
 def _not_a_number(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return any(isinstance(x, float) and x != x for x in args)
 
@@ -101,6 +111,9 @@ PARTICULAR: dict[str, tuple[tuple[str, Predicate], ...]] = {
     "randn_like": (("integers are not normally distributed", _integers),),
     "rand_like": (("integers are not uniform in [0, 1)", _integers),),
     "nn.functional.batch_norm": (("a 1-d input has no channels", _one_dimension),),
+    "nn.functional.group_norm": (("over no positions PyTorch's gradient of the weight is NaN", _no_positions),),
+    "nn.functional.normalize": (("the gradient of x / |x| is nothing but rounding in float32", _single_floats),),
+    "nn.functional.local_response_norm": (("quotients of integers are not integers", _integers),),
     "logsumexp": (("an empty dim stands for all dimensions", _all_dims_as_empty_tuple),),
     "var": (
         ("PyTorch's derivative is wrong for an empty dim", _all_dims_as_empty_tuple),

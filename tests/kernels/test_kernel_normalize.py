@@ -1,0 +1,106 @@
+"""Normalisation and softmax in many blocks: what they compute is what plain NumPy computes, whatever the layout."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tinygrad_cnn.kernels import layer_norm, normalize, softmax
+from tinygrad_cnn.kernels.threads import get_num_threads, set_num_threads
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Blocks so small that every array here is several."""
+    for module in (normalize, layer_norm, softmax):
+        monkeypatch.setattr(module, "_BLOCK", 64)
+
+
+def array(shape, layout, offset=0.0):
+    """Normal numbers, row-major, channels last, or with gaps."""
+    x = RANDOM.standard_normal(shape) + offset
+    if layout == "channels last":
+        return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+    if layout == "gaps":
+        return np.repeat(x, 2, axis=-1)[..., ::2]
+    return x
+
+
+LAYOUTS = ["row-major", "channels last", "gaps"]
+# Which axes are reduced, and along which the weights differ: batch, instance, group and layer normalisation.
+KINDS = [((0, 2, 3), (1,)), ((2, 3), (1,)), ((2, 3), (1, 2)), ((1, 2, 3), (1, 2, 3)), ((3,), (3,)), ((0, 1, 2, 3), ())]
+SHAPES = [(7, 3, 5, 4), (2, 40, 3, 3), (37, 2, 1, 3), (1, 2, 50, 3)]
+
+
+def definition(x, weight, bias, axes):
+    mean = x.mean(axes, keepdims=True)
+    rstd = 1 / np.sqrt(((x - mean) ** 2).mean(axes, keepdims=True) + 1e-5)
+    return mean, rstd, (x - mean) * rstd * weight + bias
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("axes", "own"), KINDS)
+@pytest.mark.parametrize("offset", [0.0, 30.0], ids=["centred", "far from 0"])
+def test_normalisation_and_its_gradient(layout, shape, axes, own, offset):
+    x, g = array(shape, layout, offset), array(shape, layout)
+    small = tuple(n if axis in own else 1 for axis, n in enumerate(shape))
+    weight, bias = RANDOM.standard_normal((2, *small))
+    mean, rstd, y = definition(x, weight, bias, axes)
+    found_mean, found_var = normalize.moments(x, axes)
+    np.testing.assert_allclose(found_mean, mean, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(found_var, rstd**-2.0 - 1e-5, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(normalize.normalize(x, mean, rstd, weight, bias), y, rtol=1e-9, atol=1e-10)
+    z, h = (x - mean) * rstd, g * weight
+    by_x = rstd * (h - h.mean(axes, keepdims=True) - z * (h * z).mean(axes, keepdims=True))
+    repeated = tuple(axis for axis in range(4) if axis not in own)
+    expected = by_x, (g * z).sum(repeated, keepdims=True), g.sum(repeated, keepdims=True)
+    found = normalize.normalize_grad(g, x, mean, rstd, weight)
+    for actual, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_a_large_mean_costs_the_variance_no_digits():
+    x = (RANDOM.standard_normal((50, 4)) + 1000).astype(np.float32)
+    for axes in ((0,), (1,)):
+        np.testing.assert_allclose(normalize.moments(x, axes)[1], x.astype(float).var(axes, keepdims=True), rtol=1e-5)
+    constant = np.full((6, 50), 0.1, np.float32)
+    mean, var = normalize.moments(constant, (1,))
+    y = normalize.normalize(
+        constant, mean, 1 / np.sqrt(var + np.float32(1e-5)), np.ones((1, 1), "f"), np.zeros((1, 1), "f")
+    )
+    assert np.abs(y).max() < 1e-4
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_softmax_in_blocks(dim):
+    x, g = RANDOM.standard_normal((2, 9, 20, 7)) * 5
+    powers = np.exp(x)
+    y = powers / powers.sum(dim, keepdims=True)
+    np.testing.assert_allclose(softmax.softmax(x, dim), y)
+    np.testing.assert_allclose(softmax.log_softmax(x, dim), np.log(y))
+    np.testing.assert_allclose(
+        softmax.softmax_grad(g, y, dim), y * (g - (g * y).sum(dim, keepdims=True)), rtol=1e-9, atol=1e-12
+    )
+    np.testing.assert_allclose(
+        softmax.log_softmax_grad(g, np.log(y), dim), g - y * g.sum(dim, keepdims=True), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_bits_do_not_depend_on_the_number_of_threads():
+    x, g = RANDOM.standard_normal((2, 64, 8, 12, 12)).astype(np.float32)
+    weight = RANDOM.standard_normal((1, 8, 1, 1)).astype(np.float32)
+    before, results = get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            set_num_threads(threads)
+            mean, var = normalize.moments(x, (0, 2, 3))
+            rstd = 1 / np.sqrt(var)
+            results.append([mean, var, *normalize.normalize_grad(g, x, mean, rstd, weight), softmax.softmax(x, 1)])
+    finally:
+        set_num_threads(before)
+    for other in results[1:]:
+        for one, two in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
