@@ -20,7 +20,18 @@ import tinygrad_cnn.nn.functional as F
 import tinygrad_cnn.testing
 
 README = Path(__file__).parent.parent / "README.md"
-MODULES = ["autograd", "func", "nn", "nn.init", "nn.utils", "optim", "optim.lr_scheduler", "optim.swa_utils", "data", "metrics"]
+MODULES = [
+    "autograd",
+    "func",
+    "nn",
+    "nn.init",
+    "nn.utils",
+    "optim",
+    "optim.lr_scheduler",
+    "optim.swa_utils",
+    "data",
+    "metrics",
+]
 OPERATIONS = "tinygrad_cnn.ops."
 BEGIN, END = "<!-- begin of the contents -->\n", "<!-- end of the contents -->\n"
 
