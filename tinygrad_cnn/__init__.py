@@ -38,7 +38,7 @@ from tinygrad_cnn.dot import graph
 from tinygrad_cnn.kernels.threads import get_num_threads, set_num_threads
 from tinygrad_cnn.ops.accumulate import count_nonzero, cumsum, norm, prod
 from tinygrad_cnn.ops.activation import selu, sigmoid
-from tinygrad_cnn.ops.conv import conv2d, conv_transpose2d
+from tinygrad_cnn.ops.conv import conv1d, conv2d, conv_transpose2d
 from tinygrad_cnn.ops.einsum import einsum, outer
 from tinygrad_cnn.ops.elementwise import (
     abs,
@@ -131,6 +131,7 @@ __all__ = [
     "chunk",
     "clamp",
     "clone",
+    "conv1d",
     "conv2d",
     "conv_transpose2d",
     "count_nonzero",

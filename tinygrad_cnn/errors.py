@@ -13,6 +13,7 @@ __all__ = [
     "check_floating",
     "check_int",
     "check_pair",
+    "check_single",
     "check_size",
     "check_tensor",
 ]
@@ -76,8 +77,8 @@ def check_float(
     return number
 
 
-def check_pair(operation: str, argument: str, value: Any, minimum: int) -> tuple[int, int]:
-    """`value`, an int or a pair of them, as a pair (height, width).
+def check_pair(operation: str, argument: str, value: Any, minimum: int, one_for_both: bool = True) -> tuple[int, int]:
+    """`value`, an int or a pair of them, as a pair (height, width); with `one_for_both` also a sequence of one.
 
     Raises
     ------
@@ -87,11 +88,26 @@ def check_pair(operation: str, argument: str, value: Any, minimum: int) -> tuple
     if not isinstance(value, Sequence) or isinstance(value, str):
         number = check_int(operation, argument, value, minimum)
         return number, number
-    if len(value) == 1:
+    if len(value) == 1 and one_for_both:
         return check_pair(operation, argument, value[0], minimum)
     if len(value) != 2:
         raise ValueError(f"{operation}: {argument} expects an int or a pair but got {len(value)} values, {value}")
     return check_int(operation, argument, value[0], minimum), check_int(operation, argument, value[1], minimum)
+
+
+def check_single(operation: str, argument: str, value: Any, minimum: int) -> int:
+    """`value`, an int or a sequence of one, as an int.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither, or if it is less than `minimum`.
+    """
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return check_int(operation, argument, value, minimum)
+    if len(value) != 1:
+        raise ValueError(f"{operation}: {argument} expects one int but got {len(value)} values, {value}")
+    return check_int(operation, argument, value[0], minimum)
 
 
 def check_size(operation: str, size: Any, more: Sequence[Any] = (), argument: str = "size") -> tuple[int, ...]:

@@ -48,9 +48,19 @@ OPERATIONS = (
     _operation(
         "conv_transpose2d 2×2 stride 2, 64→32, 64×14×14", "conv_transpose2d", (64, 64, 14, 14), (64, 32, 2, 2), stride=2
     ),
+    _operation("conv1d 3, 64→64, 32×128", "conv1d", (32, 64, 128), (64, 64, 3), padding=1),
     _operation("max_pool2d 2, 64×64×24×24", "max_pool2d", (64, 64, 24, 24), kernel_size=2),
     _operation("max_pool2d 3 stride 2, 64×64×25×25", "max_pool2d", (64, 64, 25, 25), kernel_size=3, stride=2),
     _operation("avg_pool2d 2, 64×64×24×24", "avg_pool2d", (64, 64, 24, 24), kernel_size=2),
+    _operation("lp_pool2d 2 of 2, 64×64×24×24", "lp_pool2d", (64, 64, 24, 24), norm_type=2, kernel_size=2),
+    _operation("adaptive_max_pool2d to 6×6, 64×64×13×13", "adaptive_max_pool2d", (64, 64, 13, 13), output_size=6),
+    _operation("max_pool2d and max_unpool2d 2, 64×32×24×24", "max_unpool2d", (64, 32, 24, 24), kernel_size=2),
+    _operation("unfold 3×3, 64×16×28×28", "unfold", (64, 16, 28, 28), kernel_size=3, padding=1),
+    _operation("fold 3×3, 64×16×28×28", "fold", (64, 144, 784), output_size=28, kernel_size=3, padding=1),
+    _operation("interpolate nearest ×2, 64×32×14×14", "interpolate", (64, 32, 14, 14), scale_factor=2),
+    _operation(
+        "interpolate bilinear ×2, 64×32×14×14", "interpolate", (64, 32, 14, 14), scale_factor=2, mode="bilinear"
+    ),
     _operation("batch_norm, 64×32×24×24", "batch_norm", (64, 32, 24, 24), (32,), (32,)),
     _operation("instance_norm, 64×32×24×24", "instance_norm", (64, 32, 24, 24)),
     _operation("group_norm 8, 64×32×24×24", "group_norm", (64, 32, 24, 24), num_groups=8),

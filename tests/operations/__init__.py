@@ -16,7 +16,9 @@ from operations import (
     pairwise_loss,
     parts,
     pool,
+    positions,
     reduction,
+    resize,
     shape,
     tiling,
 )
@@ -41,6 +43,8 @@ ROWS: list[Row] = [
         einsum,
         conv,
         pool,
+        positions,
+        resize,
         norm,
         local_norm,
         loss,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
 from operations.row import Bad, Row
-from tinygrad_cnn.testing import Call, conv2d_cases
+from tinygrad_cnn.testing import Call, conv2d_cases, tensors
 
 
 def pair(value):
@@ -66,6 +67,30 @@ def conv_transpose2d(x, w, b=None, stride=1, padding=0, output_padding=0, groups
     return y if b is None else y + b[:, None, None]
 
 
+def conv1d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):
+    flat = lambda value, other: (other, value) if isinstance(value, int) else (other, *value)  # noqa: E731
+    pads = padding if isinstance(padding, str) else flat(padding, 0)
+    y = conv2d(x[..., None, :], w[:, :, None], b, flat(stride, 1), pads, flat(dilation, 1), groups)
+    return y[..., 0, :]
+
+
+@st.composite
+def conv1d_cases(draw):
+    groups, kernel = draw(st.sampled_from([1, 1, 2])), draw(st.integers(1, 3))
+    inputs, outputs = groups * draw(st.integers(1, 2)), groups * draw(st.integers(1, 2))
+    stride, dilation, padding = draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.integers(0, 2))
+    reach = dilation * (kernel - 1) + 1
+    length = max(1, reach - 2 * padding) + draw(st.integers(0, 3))
+    named = draw(st.sampled_from([None, None, "valid", "same"]))
+    if named:
+        padding, stride, length = named, 1 if named == "same" else stride, max(length, reach)
+    one = lambda value: draw(st.sampled_from([value, (value,)])) if isinstance(value, int) else value  # noqa: E731
+    batch = draw(st.sampled_from([(), (1,), (2,), (0,)]))
+    x, w = draw(tensors((*batch, inputs, length))), draw(tensors((outputs, inputs // groups, kernel)))
+    b = draw(st.one_of(st.none(), tensors((outputs,))))
+    return Call(x, w, b, one(stride), one(padding), one(dilation), groups)
+
+
 X, W = tg.ones(1, 2, 3, 3), tg.ones(4, 2, 2, 2)
 
 
@@ -75,6 +100,7 @@ def refused(name, channels):
 
     return (
         bad(ValueError, r"input expects \(N, C, H, W\) or \(C, H, W\) but has shape \(3, 3\)", tg.ones(3, 3), W),
+        bad(ValueError, r"input expects at least one pixel but has shape \(1, 2, 3, 0\)", tg.ones(1, 2, 3, 0), W),
         bad(ValueError, "weight expects 4 dimensions", X, tg.ones(4, 2, 2)),
         bad(ValueError, "weight expects a kernel of at least 1 x 1", X, tg.ones(2, 2, 0, 1)),
         bad(ValueError, channels, X, tg.ones(3, 3, 2, 2)),
@@ -91,7 +117,41 @@ def refused(name, channels):
     )
 
 
+LINE, TAPS = tg.ones(1, 2, 5), tg.ones(2, 2, 2)
+
 ROWS = [
+    Row(
+        "conv1d",
+        tg.conv1d,
+        conv1d_cases(),
+        conv1d,
+        (
+            Bad(
+                Call(tg.ones(5), TAPS),
+                ValueError,
+                r"conv1d: input expects \(N, C, L\) .* but has shape \(5,\)",
+            ),
+            Bad(Call([1.0], TAPS), TypeError, "conv1d: input expects a tensor"),
+            Bad(Call(LINE, tg.ones(2, 2)), ValueError, "conv1d: weight expects 3 dimensions"),
+            Bad(Call(LINE, tg.ones(2, 2, 0)), ValueError, "conv1d: weight expects a kernel of at least 1 but"),
+            Bad(
+                Call(LINE, tg.ones(2, 3, 2)), ValueError, r"conv1d: weight expects 3 input channel\(s\) but input has 2"
+            ),
+            Bad(
+                Call(LINE, tg.ones(3, 1, 2), groups=2), ValueError, "conv1d: groups expects to divide 3 output channel"
+            ),
+            Bad(Call(LINE, tg.ones(2, 2, 6)), ValueError, "conv1d: kernel expects to fit .* its width 6 exceeds 5"),
+            Bad(Call(LINE, TAPS, tg.ones(3)), ValueError, r"conv1d: bias expects shape \(2,\) but has \(3,\)"),
+            Bad(Call(LINE, TAPS.double()), TypeError, "conv1d: weight expects the dtype of input"),
+            Bad(Call(LINE, TAPS, stride=(1, 1)), ValueError, "conv1d: stride expects one int but got 2 values"),
+            Bad(Call(LINE, TAPS, stride=0), ValueError, "conv1d: stride expects at least 1 but got 0"),
+            Bad(Call(LINE, TAPS, padding=-1), ValueError, "conv1d: padding expects at least 0 but got -1"),
+            Bad(Call(LINE, TAPS, padding="full"), ValueError, "conv1d: padding expects an int, .*'valid' or 'same'"),
+            Bad(Call(LINE, TAPS, padding="same", stride=2), ValueError, "conv1d: padding 'same' expects stride 1"),
+            Bad(Call(LINE, TAPS, dilation=1.0), TypeError, "conv1d: dilation expects an int but got 1.0"),
+            Bad(Call(tg.ones(1, 2, 0), TAPS, padding=2), ValueError, "conv1d: input expects at least one pixel"),
+        ),
+    ),
     Row(
         "conv2d",
         tg.conv2d,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from hypothesis import strategies as st
 
 import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
 from operations.conv import pair
 from operations.row import Bad, Row, array, constant, leaf
-from tinygrad_cnn.testing import Call, pool2d_cases
+from tinygrad_cnn.testing import Call, pool2d_cases, reals, tensors
 
 
 def count(size, kernel, stride, padding, dilation, ceil_mode):
@@ -78,6 +79,45 @@ def adaptive_avg_pool2d(x, size):
     return y
 
 
+def max_pool1d(x, kernel, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    flat = lambda value, other: (other, value) if isinstance(value, int) else (other, *value)  # noqa: E731
+    window = (flat(kernel, 1), None if stride is None else flat(stride, 1), flat(padding, 0), flat(dilation, 1))
+    found = max_pool2d(x[..., None, :], *window, ceil_mode, return_indices)
+    return tuple(each[..., 0, :] for each in found) if return_indices else found[..., 0, :]
+
+
+@st.composite
+def max_pool1d_cases(draw):
+    kernel, dilation, stride = draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.sampled_from([None, 1, 2, 3]))
+    padding = draw(st.integers(0, kernel // 2))
+    length = max(dilation, dilation * (kernel - 1) + 1 - 2 * padding) + draw(st.integers(0, 4))
+    batch = draw(st.sampled_from([(), (1,), (2,), (0,)]))
+    x = draw(tensors((*batch, draw(st.integers(1, 2)), length), elements=reals(distinct=True)))
+    return Call(x, draw(st.sampled_from([kernel, (kernel,)])), stride, padding, dilation, draw(st.booleans()))
+
+
+def lp_pool2d(x, p, kernel, stride=None, ceil_mode=False):
+    count = math.prod(pair(kernel))
+
+    def norm(image, rows, columns):
+        values = [abs(v) if math.isinf(p) else v for v, _ in inside(image, rows, columns)]
+        if math.isinf(p):
+            return max(values) if p > 0 else min(values)
+        return (math.fsum(v**p for v in values) / len(values) * count) ** (1 / p)
+
+    return pooled(x, windows(x, kernel, stride, 0, 1, ceil_mode), norm, x.dtype)
+
+
+@st.composite
+def lp_pool2d_cases(draw):
+    call = draw(pool2d_cases("avg"))
+    p = draw(st.sampled_from([1, 2, 2.0, 3, 1.5, -1, math.inf, -math.inf]))
+    kernel = call.args[1]
+    shape = (*call.args[0].shape[:-2], *map(max, call.args[0].shape[-2:], pair(kernel)))
+    x = draw(tensors(shape, elements=reals(0.5, 2, distinct=True)))
+    return Call(x, p, kernel, call.kwargs["stride"], call.kwargs["ceil_mode"])
+
+
 X = tg.ones(1, 1, 3, 3)
 FLAT = tg.ones(1, 3, 3, dtype=tg.float64, requires_grad=True)
 
@@ -99,6 +139,7 @@ def refused(name):
     )
 
 
+LINE = tg.ones(1, 1, 3)
 FIRST = array([[1, 0, 0], [0, 0, 0], [0, 0, 0]])
 CORNERS = array([[1, 1, 0], [1, 1, 0], [0, 0, 0]])
 
@@ -121,6 +162,44 @@ ROWS = [
         pool2d_cases("max"),
         lambda *args, **kwargs: max_pool2d(*args, **kwargs, return_indices=True),
         public=F.max_pool2d,
+    ),
+    Row(
+        "max_pool1d",
+        F.max_pool1d,
+        max_pool1d_cases(),
+        max_pool1d,
+        (
+            Bad(Call(tg.ones(3), 2), ValueError, r"max_pool1d: input expects \(N, C, L\) or \(C, L\)"),
+            Bad(Call([1.0], 2), TypeError, "max_pool1d: input expects a tensor"),
+            Bad(Call(LINE, 4), ValueError, "max_pool1d: kernel_size 4 expects to fit .* its length 4 exceeds 3"),
+            Bad(Call(LINE, 0), ValueError, "max_pool1d: kernel_size expects at least 1 but got 0"),
+            Bad(Call(LINE, (2, 2)), ValueError, "max_pool1d: kernel_size expects one int but got 2 values"),
+            Bad(Call(LINE, 2, 0), ValueError, "max_pool1d: stride expects at least 1 but got 0"),
+            Bad(Call(LINE, 2, 1, 2), ValueError, "max_pool1d: padding expects at most half of the window's length 2"),
+            Bad(Call(LINE, 2, dilation=0), ValueError, "max_pool1d: dilation expects at least 1 but got 0"),
+        ),
+        points=((Call(tg.ones(1, 3, dtype=tg.float64, requires_grad=True), 2, 1), (array([1, 1, 0]),)),),
+    ),
+    Row(
+        "max_pool1d (indices)",
+        lambda *args, **kwargs: F.max_pool1d(*args, **kwargs, return_indices=True),
+        max_pool1d_cases(),
+        lambda *args, **kwargs: max_pool1d(*args, **kwargs, return_indices=True),
+        public=F.max_pool1d,
+    ),
+    Row(
+        "lp_pool2d",
+        F.lp_pool2d,
+        lp_pool2d_cases(),
+        lp_pool2d,
+        (
+            Bad(Call(tg.ones(3, 3), 2, 2), ValueError, r"lp_pool2d: input expects \(N, C, H, W\) or \(C, H, W\)"),
+            Bad(Call(X, 2, 4), ValueError, "lp_pool2d: kernel_size .* height 4 exceeds 3"),
+            Bad(Call(X, 0, 2), ValueError, "lp_pool2d: norm_type expects a number other than 0"),
+            Bad(Call(X, "two", 2), TypeError, "lp_pool2d: norm_type expects a number but got 'two'"),
+            Bad(Call(constant([[[1]]], dtype=int), 2, 1), TypeError, "lp_pool2d: input expects a floating dtype"),
+        ),
+        points=((Call(tg.zeros(1, 2, 2, dtype=tg.float64, requires_grad=True), 2, 2), (np.zeros((1, 2, 2)),)),),
     ),
     Row(
         "avg_pool2d",

@@ -25,8 +25,10 @@ from tinygrad_cnn.nn.activation import (
 from tinygrad_cnn.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from tinygrad_cnn.nn.containers import ModuleDict, ModuleList, Sequential
 from tinygrad_cnn.nn.conv import Conv2d, ConvTranspose2d, LazyConv2d
+from tinygrad_cnn.nn.conv1d import Conv1d, LazyConv1d
 from tinygrad_cnn.nn.dropout import Dropout, Dropout2d
 from tinygrad_cnn.nn.flatten import Flatten
+from tinygrad_cnn.nn.fold import Fold, Unfold
 from tinygrad_cnn.nn.instancenorm import InstanceNorm2d
 from tinygrad_cnn.nn.linear import Identity, LazyLinear, Linear
 from tinygrad_cnn.nn.loss import (
@@ -44,10 +46,20 @@ from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.nn.normalization import GroupNorm, LayerNorm, LocalContrastNorm, LocalResponseNorm
 from tinygrad_cnn.nn.padding import CircularPad2d, ConstantPad2d, ReflectionPad2d, ReplicationPad2d, ZeroPad2d
 from tinygrad_cnn.nn.parameter import Parameter, UninitializedParameter
-from tinygrad_cnn.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from tinygrad_cnn.nn.pool_positions import MaxUnpool2d, StochasticPool2d
+from tinygrad_cnn.nn.pooling import (
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool2d,
+    AvgPool2d,
+    LPPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
+from tinygrad_cnn.nn.upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [
     "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
     "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
@@ -55,6 +67,7 @@ __all__ = [
     "BatchNorm2d",
     "CircularPad2d",
     "ConstantPad2d",
+    "Conv1d",
     "Conv2d",
     "ConvTranspose2d",
     "CrossEntropyLoss",
@@ -62,27 +75,32 @@ __all__ = [
     "Dropout2d",
     "ELU",
     "Flatten",
+    "Fold",
     "GELU",
+    "GroupNorm",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
-    "GroupNorm",
     "HuberLoss",
     "Identity",
     "InstanceNorm2d",
     "KLDivLoss",
     "L1Loss",
+    "LPPool2d",
     "LayerNorm",
+    "LazyConv1d",
     "LazyConv2d",
     "LazyLinear",
     "LeakyReLU",
     "Linear",
-    "LogSigmoid",
     "LocalContrastNorm",
     "LocalResponseNorm",
+    "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool1d",
     "MaxPool2d",
+    "MaxUnpool2d",
     "Mish",
     "Module",
     "ModuleDict",
@@ -91,9 +109,9 @@ __all__ = [
     "PReLU",
     "Parameter",
     "ReLU",
+    "ReLU6",
     "ReflectionPad2d",
     "ReplicationPad2d",
-    "ReLU6",
     "SELU",
     "Sequential",
     "SiLU",
@@ -102,8 +120,13 @@ __all__ = [
     "Softmax",
     "Softmin",
     "Softplus",
+    "StochasticPool2d",
     "Tanh",
+    "Unfold",
     "UninitializedParameter",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
     "ZeroPad2d",
     "functional",
     "init",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygrad_cnn.nn import functional as F
@@ -15,31 +15,33 @@ from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Pair
 
 
-class _Conv(Module):
-    """What `Conv2d` and `ConvTranspose2d` share: sizes, parameters and how they show themselves."""
+class Convolution(Module):
+    """What all convolutions share: sizes, parameters and how they show themselves."""
 
     weight: Parameter
     bias: Parameter | None
-    padding: str | tuple[int, int]
-    output_padding: tuple[int, int] = (0, 0)
+    padding: Any  # a string or a tuple of ints
+    output_padding: Any = (0, 0)
     _new_parameter = staticmethod(new_parameter)
+    # Makes a tuple of a size, one for each spatial dimension.
+    _sizes: Callable[..., Any] = staticmethod(pair)
 
     def _set_sizes(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Pair,
-        stride: Pair,
-        dilation: Pair,
+        kernel_size: Any,
+        stride: Any,
+        dilation: Any,
         groups: int,
         padding_mode: str,
     ) -> None:
         layer = type(self).__name__
         self.in_channels = size(layer, "in_channels", in_channels)
         self.out_channels = size(layer, "out_channels", out_channels)
-        self.kernel_size = pair(layer, "kernel_size", kernel_size, minimum=1)
-        self.stride = pair(layer, "stride", stride, minimum=1)
-        self.dilation = pair(layer, "dilation", dilation, minimum=1)
+        self.kernel_size = self._sizes(layer, "kernel_size", kernel_size, 1)
+        self.stride = self._sizes(layer, "stride", stride, 1)
+        self.dilation = self._sizes(layer, "dilation", dilation, 1)
         self.groups = size(layer, "groups", groups, minimum=1)
         for name, channels in (("in_channels", self.in_channels), ("out_channels", self.out_channels)):
             if channels % self.groups:
@@ -47,6 +49,18 @@ class _Conv(Module):
         if padding_mode != "zeros":
             raise ValueError(f"{layer}: padding_mode expects 'zeros' but got {padding_mode!r}")
         self.padding_mode = padding_mode
+
+    def _set_padding(self, padding: Any) -> None:
+        layer = type(self).__name__
+        if isinstance(padding, str):
+            if padding not in ("same", "valid"):
+                form = "an int, a pair" if len(self.kernel_size) == 2 else "an int"
+                raise ValueError(f"{layer}: padding expects {form}, 'same' or 'valid' but got {padding!r}")
+            if padding == "same" and any(step != 1 for step in self.stride):
+                raise ValueError(f"{layer}: padding='same' expects stride 1 but got stride={self.stride}")
+            self.padding = padding
+        else:
+            self.padding = self._sizes(layer, "padding", padding)
 
     def _set_parameters(self, weight_shape: tuple[int, ...], bias: bool, device: Any, dtype: Any) -> None:
         self.weight = self._new_parameter(*weight_shape, device=device, dtype=dtype)
@@ -63,11 +77,11 @@ class _Conv(Module):
     def extra_repr(self) -> str:
         """Return the settings that are not the default."""
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
-        if self.padding != (0, 0):
+        if isinstance(self.padding, str) or any(self.padding):
             text += f", padding={self.padding}"
-        if self.dilation != (1, 1):
+        if any(step != 1 for step in self.dilation):
             text += f", dilation={self.dilation}"
-        if self.output_padding != (0, 0):
+        if any(self.output_padding):
             text += f", output_padding={self.output_padding}"
         if self.groups != 1:
             text += f", groups={self.groups}"
@@ -76,7 +90,7 @@ class _Conv(Module):
         return text
 
 
-class Conv2d(_Conv):
+class Conv2d(Convolution):
     """Two-dimensional convolution (cross-correlation) with trained kernels: (N, C, H, W) -> (N, O, OH, OW).
 
     ``OH = floor((H + 2 padding - dilation (kernel_size - 1) - 1) / stride) + 1``, and OW likewise. The input may
@@ -129,15 +143,7 @@ class Conv2d(_Conv):
     ) -> None:
         super().__init__()
         self._set_sizes(in_channels, out_channels, kernel_size, stride, dilation, groups, padding_mode)
-        layer = type(self).__name__
-        if isinstance(padding, str):
-            if padding not in ("same", "valid"):
-                raise ValueError(f"{layer}: padding expects an int, a pair, 'same' or 'valid' but got {padding!r}")
-            if padding == "same" and self.stride != (1, 1):
-                raise ValueError(f"{layer}: padding='same' expects stride 1 but got stride={self.stride}")
-            self.padding = padding
-        else:
-            self.padding = pair(layer, "padding", padding)
+        self._set_padding(padding)
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
         self._set_parameters(shape, bias, device, dtype)
 
@@ -146,7 +152,25 @@ class Conv2d(_Conv):
         return F.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
-class LazyConv2d(LazyModule, Conv2d):
+class LazyConvolution(LazyModule, Convolution):
+    """What lazy convolutions share: the number of input channels comes from the first input."""
+
+    def _infer(self, input: Tensor) -> dict[str, tuple[int, ...]]:
+        layer, dimensions = type(self).__name__, len(self.kernel_size)
+        if input.ndim not in (dimensions + 1, dimensions + 2):
+            form = "C, H, W" if dimensions == 2 else "C, L"
+            raise ValueError(
+                f"{layer}: input expects (N, {form}) or ({form}) but got {input.ndim}-d shape {input.shape}"
+            )
+        channels = input.shape[-1 - dimensions]
+        if channels % self.groups:
+            raise ValueError(f"{layer}: input expects a multiple of groups={self.groups} channels but got {channels}")
+        self.in_channels = channels
+        shapes: dict[str, tuple[int, ...]] = {"weight": (self.out_channels, channels // self.groups, *self.kernel_size)}
+        return shapes if self.bias is None else shapes | {"bias": (self.out_channels,)}
+
+
+class LazyConv2d(LazyConvolution, Conv2d):
     """A `Conv2d` that learns `in_channels` from its first input, and is a `Conv2d` from then on.
 
     Parameters
@@ -183,22 +207,8 @@ class LazyConv2d(LazyModule, Conv2d):
             0, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
         )
 
-    def _infer(self, input: Tensor) -> dict[str, tuple[int, ...]]:
-        if input.ndim not in (3, 4):
-            raise ValueError(
-                f"LazyConv2d: input expects (N, C, H, W) or (C, H, W) but got {input.ndim}-d shape {input.shape}"
-            )
-        channels = input.shape[-3]
-        if channels % self.groups:
-            raise ValueError(
-                f"LazyConv2d: input expects a multiple of groups={self.groups} channels but got {channels}"
-            )
-        self.in_channels = channels
-        shapes: dict[str, tuple[int, ...]] = {"weight": (self.out_channels, channels // self.groups, *self.kernel_size)}
-        return shapes if self.bias is None else shapes | {"bias": (self.out_channels,)}
 
-
-class ConvTranspose2d(_Conv):
+class ConvTranspose2d(Convolution):
     """Transposed convolution, the adjoint of `Conv2d`: (N, C, H, W) -> (N, O, OH, OW).
 
     ``OH = (H - 1) stride - 2 padding + dilation (kernel_size - 1) + output_padding + 1``, and OW likewise. The

@@ -4,39 +4,46 @@ from __future__ import annotations
 
 from tinygrad_cnn.ops import loss, piecewise
 from tinygrad_cnn.ops.activation import elu, gelu, logsigmoid, mish, selu, sigmoid, silu, softplus
-from tinygrad_cnn.ops.conv import conv2d, conv_transpose2d
+from tinygrad_cnn.ops.conv import conv1d, conv2d, conv_transpose2d
 from tinygrad_cnn.ops.elementwise import tanh
 from tinygrad_cnn.ops.indexing import one_hot
+from tinygrad_cnn.ops.interpolate import interpolate
 from tinygrad_cnn.ops.linalg import linear
 from tinygrad_cnn.ops.local_norm import local_contrast_norm, local_response_norm, normalize
 from tinygrad_cnn.ops.loss import cross_entropy, mse_loss, nll_loss
 from tinygrad_cnn.ops.norm import batch_norm, dropout, dropout2d, group_norm, instance_norm, layer_norm
 from tinygrad_cnn.ops.padding import pad
 from tinygrad_cnn.ops.piecewise import hardsigmoid, hardswish, hardtanh, leaky_relu, prelu, relu6
-from tinygrad_cnn.ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from tinygrad_cnn.ops.pool import adaptive_avg_pool2d, avg_pool2d, lp_pool2d, max_pool1d, max_pool2d
+from tinygrad_cnn.ops.pool_positions import adaptive_max_pool2d, max_unpool2d, stochastic_pool2d
 from tinygrad_cnn.ops.probability_loss import binary_cross_entropy, binary_cross_entropy_with_logits, kl_div
 from tinygrad_cnn.ops.regression_loss import huber_loss, l1_loss, smooth_l1_loss
+from tinygrad_cnn.ops.unfold import fold, unfold
 from tinygrad_cnn.types import Array, DTypeLike
 
 __all__ = [
     "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "conv1d",
     "conv2d",
     "conv_transpose2d",
     "cross_entropy",
     "dropout",
     "dropout2d",
     "elu",
+    "fold",
     "gelu",
+    "group_norm",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
-    "group_norm",
     "huber_loss",
     "instance_norm",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "layer_norm",
@@ -46,7 +53,10 @@ __all__ = [
     "local_response_norm",
     "log_softmax",
     "logsigmoid",
+    "lp_pool2d",
+    "max_pool1d",
     "max_pool2d",
+    "max_unpool2d",
     "mish",
     "mse_loss",
     "nll_loss",
@@ -63,7 +73,9 @@ __all__ = [
     "softmax",
     "softmin",
     "softplus",
+    "stochastic_pool2d",
     "tanh",
+    "unfold",
 ]
 
 

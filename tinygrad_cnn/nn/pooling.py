@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tinygrad_cnn.nn import functional as F
 from tinygrad_cnn.nn.module import Module
-from tinygrad_cnn.nn.sizes import pair, size
+from tinygrad_cnn.nn.sizes import pair, single, size
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import Pair
 
@@ -74,6 +76,97 @@ class MaxPool2d(Module):
         return (
             f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
             f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+        )
+
+
+class MaxPool1d(Module):
+    """The largest value in each window: (N, C, L) -> (N, C, OL), or without N.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding, dilation : int, or sequence of one
+    return_indices, ceil_mode : bool
+        As for `MaxPool2d`.
+    """
+
+    def __init__(
+        self,
+        kernel_size: int | tuple[int],
+        stride: int | tuple[int] | None = None,
+        padding: int | tuple[int] = 0,
+        dilation: int | tuple[int] = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.dilation = dilation
+        self.return_indices = return_indices
+        self.ceil_mode = ceil_mode
+        for name, minimum in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
+            single("MaxPool1d", name, getattr(self, name), minimum)
+
+    def forward(self, input: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Return the maxima, and with `return_indices` their positions."""
+        return F.max_pool1d(
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            ceil_mode=self.ceil_mode,
+            return_indices=self.return_indices,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+        )
+
+
+class LPPool2d(Module):
+    """The p-norm of each window, ``sum(x**p)**(1/p)``: (N, C, H, W) -> (N, C, OH, OW), or without N.
+
+    Parameters
+    ----------
+    norm_type : float
+        p; infinity gives the largest magnitude.
+    kernel_size, stride, ceil_mode
+        As for `MaxPool2d`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> from tinygrad_cnn import nn
+    >>> nn.LPPool2d(2, 2)(tg.tensor([[[3.0, 0.0], [0.0, 4.0]]])).item()
+    5.0
+    """
+
+    def __init__(
+        self, norm_type: float, kernel_size: Pair, stride: Pair | None = None, ceil_mode: bool = False
+    ) -> None:
+        super().__init__()
+        self.norm_type = norm_type
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.ceil_mode = ceil_mode
+        pair("LPPool2d", "kernel_size", kernel_size, 1)
+        if stride is not None:
+            pair("LPPool2d", "stride", stride, 1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the norms."""
+        return F.lp_pool2d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return (
+            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"ceil_mode={self.ceil_mode}"
         )
 
 
@@ -160,9 +253,7 @@ class AdaptiveAvgPool2d(Module):
     def __init__(self, output_size: int | tuple[int | None, int | None] | None) -> None:
         super().__init__()
         self.output_size = output_size
-        for wanted in output_size if isinstance(output_size, tuple | list) else (output_size,):
-            if wanted is not None:
-                size("AdaptiveAvgPool2d", "output_size", wanted)
+        _check_output_size("AdaptiveAvgPool2d", output_size)
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the means."""
@@ -171,3 +262,35 @@ class AdaptiveAvgPool2d(Module):
     def extra_repr(self) -> str:
         """Return the settings."""
         return f"output_size={self.output_size}"
+
+
+class AdaptiveMaxPool2d(Module):
+    """The maxima over a grid of a given size: (N, C, H, W) -> (N, C, OH, OW), or without N.
+
+    Parameters
+    ----------
+    output_size : int, or pair of int or None
+        As for `AdaptiveAvgPool2d`.
+    return_indices : bool, default False
+        Return the positions of the maxima too, ``h * W + w`` in each channel.
+    """
+
+    def __init__(self, output_size: int | tuple[int | None, int | None] | None, return_indices: bool = False) -> None:
+        super().__init__()
+        self.output_size = output_size
+        self.return_indices = return_indices
+        _check_output_size("AdaptiveMaxPool2d", output_size)
+
+    def forward(self, input: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Return the maxima, and with `return_indices` their positions."""
+        return F.adaptive_max_pool2d(input, self.output_size, self.return_indices)
+
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return f"output_size={self.output_size}"
+
+
+def _check_output_size(layer: str, output_size: Any) -> None:
+    for wanted in output_size if isinstance(output_size, tuple | list) else (output_size,):
+        if wanted is not None:
+            size(layer, "output_size", wanted)

@@ -24,3 +24,12 @@ def pair(layer: str, name: str, value: Any, minimum: int = 0) -> tuple[int, int]
     if len(value) != 2:
         raise ValueError(f"{layer}: {name} expects one integer or a pair but got {value!r}")
     return size(layer, name, value[0], minimum), size(layer, name, value[1], minimum)
+
+
+def single(layer: str, name: str, value: Any, minimum: int = 0) -> tuple[int]:
+    """Return `value`, one integer or a sequence of one, as a tuple."""
+    if isinstance(value, tuple | list):
+        if len(value) != 1:
+            raise ValueError(f"{layer}: {name} expects one integer but got {value!r}")
+        value = value[0]
+    return (size(layer, name, value, minimum),)

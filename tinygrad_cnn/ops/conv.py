@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tinygrad_cnn.autograd import primitive
-from tinygrad_cnn.errors import check_int, check_pair
+from tinygrad_cnn.errors import check_int, check_pair, check_single
 from tinygrad_cnn.kernels import conv as kernels
 from tinygrad_cnn.kernels.shapes import output_size
 from tinygrad_cnn.ops.padding import pad
@@ -143,29 +143,65 @@ def conv2d(
     [[[[19.0, 25.0], [37.0, 43.0]]]]
     """
     _check_operands("conv2d", input, weight, bias)
-    shapes = f"(input {tuple(input.shape)}, weight {tuple(weight.shape)})"
     geometry = _geometry("conv2d", weight, stride, padding, dilation, groups)
-    outputs, per_group = weight.shape[:2]
-    channels = input.shape[-3]
-    if channels != per_group * geometry.groups:
-        raise ValueError(
-            f"conv2d: weight expects {per_group * geometry.groups} input channel(s) but input has {channels} {shapes}"
-        )
-    if outputs % geometry.groups:
-        raise ValueError(f"conv2d: groups expects to divide {outputs} output channel(s) but is {groups} {shapes}")
-    if bias is not None and tuple(bias.shape) != (outputs,):
-        raise ValueError(f"conv2d: bias expects shape ({outputs},) but has {tuple(bias.shape)}")
-    for axis, name in ((0, "height"), (1, "width")):
-        size = input.shape[-2 + axis]
-        if _extent(size, weight.shape[2 + axis], axis, geometry) < 1:
-            raise ValueError(
-                f"conv2d: kernel expects to fit into the padded input, but its {name} "
-                f"{geometry.dilation[axis] * (weight.shape[2 + axis] - 1) + 1} exceeds "
-                f"{size + geometry.padding[axis][0] + geometry.padding[axis][1]} {shapes}"
-            )
+    _check_sizes("conv2d", input, weight, bias, geometry)
     if input.ndim == 3:
         return _unbatched(lambda x: _conv2d(x, weight, bias, geometry), input)
     return _conv2d(input, weight, bias, geometry)
+
+
+def conv1d(
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Array:
+    """Cross-correlation of sequences with kernels; `conv2d` of images of height 1.
+
+    ``y[n, o, i] = bias[o] + sum(w[o, c, a] * x[n, c, i*stride + a*dilation - padding])`` over the channels ``c`` of
+    o's group and the taps ``a``.
+
+    Parameters
+    ----------
+    input : tensor (N, C, L) or (C, L)
+    weight : tensor (O, C/groups, k)
+    bias : tensor (O,), optional
+    stride, dilation : int, or sequence of one
+    padding : int, sequence of one, "valid" or "same"
+        Zeros added on both sides; "same" keeps the length (with stride 1; an odd one goes to the end).
+    groups : int
+
+    Returns
+    -------
+    tensor (N, O, OL) or (O, OL)
+        ``OL = (L + 2*padding - dilation*(k - 1) - 1) // stride + 1``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv2d`.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> conv1d(tg.arange(4.0).reshape(1, 1, 4), tg.tensor([[[1.0, 10.0]]])).tolist()
+    [[[10.0, 21.0, 32.0]]]
+    """
+    operation = "conv1d"
+    _check_operands(operation, input, weight, bias, dimensions=1)
+    steps = (1, check_single(operation, "stride", stride, 1))
+    pads = padding if isinstance(padding, str) else (0, check_single(operation, "padding", padding, 0))
+    spread = (1, check_single(operation, "dilation", dilation, 1))
+    length = input.shape[-1]
+    x = reshape(input, (*(input.shape[:-1] if input.ndim == 3 else (1, *input.shape[:-1])), 1, length))
+    kernel = reshape(weight, (*weight.shape[:2], 1, weight.shape[2]))
+    geometry = _geometry(operation, kernel, steps, pads, spread, groups)
+    _check_sizes(operation, x, kernel, bias, geometry)
+    y = _conv2d(x, kernel, bias, geometry)
+    return reshape(y, (*input.shape[:-2], y.shape[1], y.shape[3]))
 
 
 def conv_transpose2d(
@@ -255,16 +291,46 @@ def _unbatched(operation: Any, image: Array) -> Array:
     return reshape(y, tuple(y.shape[1:]))
 
 
-def _check_operands(operation: str, input: Array, weight: Array, bias: Array | None) -> None:
+def _check_sizes(operation: str, input: Array, weight: Array, bias: Array | None, geometry: Geometry) -> None:
+    shapes = f"(input {tuple(input.shape)}, weight {tuple(weight.shape)})"
+    outputs, per_group = weight.shape[:2]
+    channels = input.shape[-3]
+    if channels != per_group * geometry.groups:
+        raise ValueError(
+            f"{operation}: weight expects {per_group * geometry.groups} input channel(s) but input has {channels} "
+            f"{shapes}"
+        )
+    if outputs % geometry.groups:
+        raise ValueError(
+            f"{operation}: groups expects to divide {outputs} output channel(s) but is {geometry.groups} {shapes}"
+        )
+    if bias is not None and tuple(bias.shape) != (outputs,):
+        raise ValueError(f"{operation}: bias expects shape ({outputs},) but has {tuple(bias.shape)}")
+    for axis, name in ((0, "height"), (1, "width")):
+        size = input.shape[-2 + axis]
+        if _extent(size, weight.shape[2 + axis], axis, geometry) < 1:
+            raise ValueError(
+                f"{operation}: kernel expects to fit into the padded input, but its {name} "
+                f"{geometry.dilation[axis] * (weight.shape[2 + axis] - 1) + 1} exceeds "
+                f"{size + geometry.padding[axis][0] + geometry.padding[axis][1]} {shapes}"
+            )
+
+
+def _check_operands(operation: str, input: Array, weight: Array, bias: Array | None, dimensions: int = 2) -> None:
     for name, x in (("input", input), ("weight", weight), ("bias", bias)):
         if x is not None and not hasattr(x, "ndim"):
             raise TypeError(f"{operation}: {name} expects a tensor but got {type(x).__name__}")
-    if input.ndim not in (3, 4):
-        raise ValueError(f"{operation}: input expects (N, C, H, W) or (C, H, W) but has shape {tuple(input.shape)}")
-    if weight.ndim != 4:
-        raise ValueError(f"{operation}: weight expects 4 dimensions but has shape {tuple(weight.shape)}")
+    form, least = ("C, H, W", "1 x 1") if dimensions == 2 else ("C, L", "1")
+    if input.ndim not in (dimensions + 1, dimensions + 2):
+        raise ValueError(f"{operation}: input expects (N, {form}) or ({form}) but has shape {tuple(input.shape)}")
+    if 0 in input.shape[-dimensions:]:
+        raise ValueError(f"{operation}: input expects at least one pixel but has shape {tuple(input.shape)}")
+    if weight.ndim != dimensions + 2:
+        raise ValueError(f"{operation}: weight expects {dimensions + 2} dimensions but has shape {tuple(weight.shape)}")
     if 0 in weight.shape[2:]:
-        raise ValueError(f"{operation}: weight expects a kernel of at least 1 x 1 but has shape {tuple(weight.shape)}")
+        raise ValueError(
+            f"{operation}: weight expects a kernel of at least {least} but has shape {tuple(weight.shape)}"
+        )
     for name, x in (("weight", weight), ("bias", bias)):
         if x is not None and x.dtype != input.dtype:
             raise TypeError(f"{operation}: {name} expects the dtype of input, {input.dtype}, but has {x.dtype}")

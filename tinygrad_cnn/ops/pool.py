@@ -7,14 +7,17 @@ differentiation, found again from the input and the output. Mean pooling is line
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_cnn.autograd import primitive
-from tinygrad_cnn.errors import check_int, check_pair
+from tinygrad_cnn.errors import check_float, check_int, check_pair, check_single, check_tensor
 from tinygrad_cnn.kernels import pool as kernels
 from tinygrad_cnn.kernels.shapes import output_size
+from tinygrad_cnn.ops.elementwise import abs, eq, pow, where
 from tinygrad_cnn.ops.linalg import matmul
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.types import Array, Pair
@@ -115,9 +118,9 @@ def max_pool2d(
     TypeError, ValueError
         If a parameter is not an int or out of range, or if the window does not fit.
     """
-    kernel, steps, pads = _window("max_pool2d", input, kernel_size, stride, padding)
+    kernel, steps, pads = window_of("max_pool2d", input, kernel_size, stride, padding)
     window = MaxWindow(kernel, steps, pads, check_pair("max_pool2d", "dilation", dilation, 1), bool(ceil_mode))
-    _check_fit("max_pool2d", input, kernel, steps, pads, window.dilation, window.ceil_mode)
+    check_fit("max_pool2d", input, kernel, steps, pads, window.dilation, window.ceil_mode)
     x = reshape(input, (1, *input.shape)) if input.ndim == 3 else input
     y = _max_pool2d(x, window)
     y = reshape(y, tuple(y.shape[1:])) if input.ndim == 3 else y
@@ -176,13 +179,13 @@ def avg_pool2d(
         If a parameter is not an int or out of range, if `input` is not floating, or if the window does not fit.
     """
     operation = "avg_pool2d"
-    kernel, steps, pads = _window(operation, input, kernel_size, stride, padding)
+    kernel, steps, pads = window_of(operation, input, kernel_size, stride, padding)
     if input.dtype.kind != "f":
         raise TypeError(f"{operation}: input expects a floating dtype but has {input.dtype}")
     if divisor_override is not None and check_int(operation, "divisor_override", divisor_override) == 0:
         raise ValueError(f"{operation}: divisor_override expects a number other than 0 but got 0")
     window = MeanWindow(kernel, steps, pads, bool(ceil_mode), bool(count_include_pad), divisor_override)
-    _check_fit(operation, input, kernel, steps, pads, (1, 1), window.ceil_mode)
+    check_fit(operation, input, kernel, steps, pads, (1, 1), window.ceil_mode)
     if input.ndim == 4:
         return _avg_pool2d(input, window)
     y = _avg_pool2d(reshape(input, (1, *input.shape)), window)
@@ -204,15 +207,10 @@ def adaptive_avg_pool2d(input: Array, output_size: Any) -> Array:
         If `output_size` is not made of ints or is negative, or if `input` has another shape or dtype.
     """
     operation = "adaptive_avg_pool2d"
-    _check_image(operation, input)
+    rows, columns = adaptive_size(operation, input, output_size)
     if input.dtype.kind != "f":
         raise TypeError(f"{operation}: input expects a floating dtype but has {input.dtype}")
-    given = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
-    if len(given) != 2:
-        raise ValueError(f"{operation}: output_size expects an int or a pair but got {output_size}")
     height, width = input.shape[-2:]
-    target = tuple(n if size is None else size for size, n in zip(given, (height, width), strict=True))
-    rows, columns = check_pair(operation, "output_size", target, 0)
     if rows and columns and height % rows == 0 and width % columns == 0:
         return avg_pool2d(input, (height // rows, width // columns))
     # Averaging is linear in rows and in columns: two products with small matrices.
@@ -227,10 +225,117 @@ def _means(outputs: int, size: int, dtype: Any) -> np.ndarray:
     return ((start <= pixel) & (pixel < stop)).astype(dtype) / (stop - start).astype(dtype)
 
 
+def lp_pool2d(
+    input: Array, norm_type: float, kernel_size: Pair, stride: Pair | None = None, ceil_mode: bool = False
+) -> Array:
+    """The p-norm of each window, without its absolute values: ``(N, C, H, W) -> (N, C, OH, OW)``, or without N.
+
+    ``y = sum(x**p)**(1/p)``. Unless p is even, negative inputs may make sums that have no such root: these give NaN.
+    A sum of 0 has derivative 0.
+
+    Parameters
+    ----------
+    input : tensor (N, C, H, W) or (C, H, W)
+    norm_type : float
+        p; infinity gives the largest magnitude of a window, minus infinity the smallest.
+    kernel_size, stride, ceil_mode
+        As for `max_pool2d`. A window that `ceil_mode` lets end outside counts as if it were full.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not a number or out of range, if `input` is not floating, or if the window does not fit.
+
+    Examples
+    --------
+    >>> import tinygrad_cnn as tg
+    >>> lp_pool2d(tg.tensor([[[3.0, 0.0], [0.0, 4.0]]]), 2, 2).item()
+    5.0
+    """
+    operation = "lp_pool2d"
+    kernel, steps, _ = window_of(operation, input, kernel_size, stride, 0)
+    p = check_float(operation, "norm_type", norm_type)
+    if p == 0:
+        raise ValueError(f"{operation}: norm_type expects a number other than 0 but got 0")
+    if input.dtype.kind != "f":
+        raise TypeError(f"{operation}: input expects a floating dtype but has {input.dtype}")
+    check_fit(operation, input, kernel, steps, (0, 0), (1, 1), bool(ceil_mode))
+    if math.isinf(p):
+        way = math.copysign(1, p)
+        return max_pool2d(abs(input) * way, kernel, steps, 0, 1, ceil_mode) * way
+    mean = avg_pool2d(input * input if p == 2 else pow(input, p), kernel, steps, 0, ceil_mode)
+    # The root has no derivative at 0: those sums are taken out of its sight.
+    zero = eq(mean, 0)
+    root = pow(where(zero, 1, mean) * (kernel[0] * kernel[1]), 1 / p)
+    return where(zero, 0 if p > 0 else math.inf, root)
+
+
+def max_pool1d(
+    input: Array,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The maximum of each window: ``(N, C, L) -> (N, C, OL)``, or without N.
+
+    As `max_pool2d` of images of height 1.
+
+    Parameters
+    ----------
+    input : tensor (N, C, L) or (C, L)
+    kernel_size, stride, padding, dilation : int, or sequence of one
+    ceil_mode, return_indices : bool
+        As for `max_pool2d`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not an int or out of range, or if the window does not fit.
+    """
+    operation = "max_pool1d"
+    check_tensor(operation, "input", input)
+    if input.ndim not in (2, 3) or 0 in input.shape[-2:]:
+        raise ValueError(
+            f"{operation}: input expects (N, C, L) or (C, L), neither C nor L zero, but has shape {tuple(input.shape)}"
+        )
+    kernel = check_single(operation, "kernel_size", kernel_size, 1)
+    unset = stride is None or (isinstance(stride, (tuple, list)) and not stride)
+    step = kernel if unset else check_single(operation, "stride", stride, 1)
+    before, apart = check_single(operation, "padding", padding, 0), check_single(operation, "dilation", dilation, 1)
+    reach = (kernel - 1) * apart + 1
+    if 2 * before > reach:
+        raise ValueError(f"{operation}: padding expects at most half of the window's length {reach} but is {before}")
+    if output_size(input.shape[-1], kernel, step, (before, before), apart, ceil_mode) < 1:
+        raise ValueError(
+            f"{operation}: kernel_size {kernel} expects to fit into the padded input, but its length {reach} exceeds "
+            f"{input.shape[-1] + 2 * before} (input {tuple(input.shape)})"
+        )
+    window = MaxWindow((1, kernel), (1, step), (0, before), (1, apart), bool(ceil_mode))
+    shape = (*input.shape[-3:-1], 1, input.shape[-1])
+    x = reshape(input, shape if input.ndim == 3 else (1, *shape))
+    y = _max_pool2d(x, window)
+    shape = (*input.shape[:-1], y.shape[-1])
+    return (reshape(y, shape), reshape(_indices(x, window), shape)) if return_indices else reshape(y, shape)
+
+
 # ------------------------------------------------------------------------------------------- checks
 
 
-def _check_image(operation: str, input: Array) -> None:
+def adaptive_size(operation: str, input: Array, output_size: Any) -> tuple[int, int]:
+    """The output size of an adaptive pooling: an int or a pair, the size of `input` where it is None."""
+    check_image(operation, input)
+    given = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
+    if len(given) != 2:
+        raise ValueError(f"{operation}: output_size expects an int or a pair but got {output_size}")
+    target = tuple(n if size is None else size for size, n in zip(given, input.shape[-2:], strict=True))
+    return check_pair(operation, "output_size", target, 0)
+
+
+def check_image(operation: str, input: Array) -> None:
+    """Raise unless `input` is a tensor (N, C, H, W) or (C, H, W)."""
     if not hasattr(input, "ndim"):
         raise TypeError(f"{operation}: input expects a tensor but got {type(input).__name__}")
     if input.ndim not in (3, 4) or 0 in input.shape[-3:]:
@@ -240,11 +345,11 @@ def _check_image(operation: str, input: Array) -> None:
         )
 
 
-def _window(
+def window_of(
     operation: str, input: Array, kernel_size: Any, stride: Any, padding: Any
 ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
     """Kernel, stride and padding as pairs."""
-    _check_image(operation, input)
+    check_image(operation, input)
     kernel = check_pair(operation, "kernel_size", kernel_size, 1)
     unset = stride is None or (isinstance(stride, (tuple, list)) and not stride)
     steps = kernel if unset else check_pair(operation, "stride", stride, 1)
@@ -254,7 +359,7 @@ def _window(
     return kernel, steps, pads
 
 
-def _check_fit(
+def check_fit(
     operation: str,
     input: Array,
     kernel: tuple[int, int],
@@ -262,11 +367,15 @@ def _check_fit(
     padding: tuple[int, int],
     dilation: tuple[int, int],
     ceil_mode: bool,
-) -> None:
+) -> tuple[int, int]:
+    """How many windows there are along height and width; raise if there are none."""
+    counts = []
     for axis, name in ((0, "height"), (1, "width")):
         size, pad = input.shape[-2 + axis], padding[axis]
-        if output_size(size, kernel[axis], stride[axis], (pad, pad), dilation[axis], ceil_mode) < 1:
+        counts.append(output_size(size, kernel[axis], stride[axis], (pad, pad), dilation[axis], ceil_mode))
+        if counts[-1] < 1:
             raise ValueError(
                 f"{operation}: kernel_size {kernel} expects to fit into the padded input, but its {name} "
                 f"{dilation[axis] * (kernel[axis] - 1) + 1} exceeds {size + 2 * pad} (input {tuple(input.shape)})"
             )
+    return counts[0], counts[1]

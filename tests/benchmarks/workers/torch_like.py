@@ -106,6 +106,9 @@ class TorchLike(Library):
             return lambda x, weight, bias: self.functional.batch_norm(x, None, None, weight, bias, training=True)
         if name == "einsum":
             return lambda *tensors: self.package.einsum(arguments["equation"], *tensors)
+        if name == "max_unpool2d":
+            pool, unpool = self.functional.max_pool2d, self.functional.max_unpool2d
+            return lambda x: unpool(*pool(x, **arguments, return_indices=True), **arguments)
         home = self.functional if hasattr(self.functional, name) else self.package
         function = getattr(home, name)
         if name in ("sort", "topk"):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from oracle.operations import Operation
-from oracle.values import OutOfScope, arrays_in
+from oracle.values import Array, OutOfScope, arrays_in
 
 Predicate = Callable[[tuple[Any, ...], dict[str, Any]], bool]
 
@@ -84,6 +84,13 @@ def _many_ties(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return _ties(args, kwargs) and any(a.values.size > 1000 for a in arrays_in(args))
 
 
+def _repeated_indices(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    if len(args) < 2 or not isinstance(args[1], Array) or args[1].values.ndim < 3:
+        return False
+    planes = args[1].values.reshape(*args[1].values.shape[:-2], -1)
+    return any(len(set(planes[place].tolist())) < planes.shape[-1] for place in np.ndindex(*planes.shape[:-1]))
+
+
 # For every operation: reason, and the predicate on its arguments.
 GENERAL: tuple[tuple[str, Predicate], ...] = (
     ("out=: results are new tensors", has_keyword("out")),
@@ -105,6 +112,9 @@ PARTICULAR: dict[str, tuple[tuple[str, Predicate], ...]] = {
     "__rmatmul__": (("the wider dtype wins, as in NumPy", _mixed_floats),),
     "view": (("view copies where it must, as reshape does", _needs_a_copy),),
     "nn.functional.avg_pool2d": (("a mean of integers is not an integer", _integers),),
+    "nn.functional.max_unpool2d": (
+        ("PyTorch's derivative counts what an equal index has overwritten", _repeated_indices),
+    ),
     "softmax": (("integers need dtype=, also when there are none", _integers),),
     "log_softmax": (("integers need dtype=, also when there are none", _integers),),
     "nn.functional.softmin": (("integers need dtype=, also when there are none", _integers),),

@@ -1,0 +1,128 @@
+"""Reading and writing at given positions of (H, W) planes: what pooling that picks its elements is made of.
+
+A position is ``h * W + w``, one array of them for each image and channel. In memory such an element lies at
+``position * step + base``, with step 1 in channels-first and C in channels-last memory; so one flat index serves both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.kernels import buffers
+from tinygrad_cnn.kernels.elementwise import contiguous
+from tinygrad_cnn.kernels.shapes import balanced
+from tinygrad_cnn.kernels.threads import parallel
+
+__all__ = ["Planes", "add", "is_channels_last", "put", "take", "take_last"]
+
+Array = NDArray[Any]
+
+# Positions in a block of images: reading at an index takes some nanoseconds each.
+_BLOCK = 1 << 16
+
+
+def is_channels_last(x: Array) -> bool:
+    """Whether (N, C, ...) is a view of contiguous (N, ..., C) memory."""
+    return not x.flags.c_contiguous and np.moveaxis(x, 1, -1).flags.c_contiguous
+
+
+class Planes:
+    """Where the planes of (N, C, H, W) arrays lie, in one of the two layouts."""
+
+    def __init__(self, shape: tuple[int, ...], channels_last: bool) -> None:
+        self.shape, self.channels_last = shape, channels_last
+        channels, plane = shape[1], shape[2] * shape[3]
+        self.step = channels if channels_last else 1
+        self.base = np.arange(channels) if channels_last else np.arange(channels)[:, None, None] * plane
+        self.image = channels * plane
+
+    def in_memory(self, x: Array) -> Array:
+        """View (N, C, H, W) with its axes in the order of memory."""
+        return x.transpose(0, 2, 3, 1) if self.channels_last else x
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return an uninitialised (N, C, H, W) array in this layout."""
+        n, c, h, w = shape
+        return buffers.empty_channels_last((n, c, h, w), dtype) if self.channels_last else buffers.empty(shape, dtype)
+
+    def flat(self, x: Array) -> Array:
+        """Return (N, H · W · C) or (N, C · H · W), the memory of each image; a view if `x` has this layout."""
+        return contiguous(self.in_memory(x)).reshape(x.shape[0], self.image)
+
+    def index(self, positions: Array) -> Array:
+        """Return the flat index of positions, axes in the order of memory, into the memory of as many images."""
+        index = buffers.scratch("index", positions.shape, np.intp)
+        np.multiply(positions, self.step, out=index)
+        index += self.base
+        index += (np.arange(positions.shape[0]) * self.image)[:, None, None, None]
+        return index
+
+    def each(self, positions: Array, compute: Callable[[slice, Array], None]) -> None:
+        """Call ``compute(images, index)`` for blocks of images, with the flat index into the memory of the block."""
+        where = self.in_memory(positions)
+        blocks = balanced(self.shape[0], -(-positions.size // _BLOCK))
+        parallel(lambda part: compute(part, self.index(where[part])), blocks)
+
+
+def take(x: Array, positions: Array) -> Array:
+    """Return what (N, C, H, W) has at the positions (N, C, OH, OW)."""
+    planes = Planes(x.shape, is_channels_last(x))
+    source, result = planes.flat(x), planes.empty(positions.shape, x.dtype)
+    target = planes.in_memory(result)
+
+    def compute(part: slice, index: Array) -> None:
+        np.take(source[part], index, out=target[part], mode="clip")  # without "clip" it goes through a buffer
+
+    planes.each(positions, compute)
+    return result
+
+
+def add(values: Array, positions: Array, size: tuple[int, int]) -> Array:
+    """Return zeros (N, C, *size) with (N, C, OH, OW) added at the positions: the adjoint of `take`."""
+    planes = Planes((*values.shape[:2], *size), is_channels_last(values))
+    source, result = planes.in_memory(values), planes.empty(planes.shape, values.dtype)
+    target = planes.flat(result)
+
+    def compute(part: slice, index: Array) -> None:
+        memory = target[part].reshape(-1)
+        memory[:] = 0
+        np.add.at(memory, index.reshape(-1), source[part].reshape(-1))
+
+    planes.each(positions, compute)
+    return result
+
+
+def put(values: Array, positions: Array, size: tuple[int, int]) -> Array:
+    """Return zeros (N, C, *size) with (N, C, OH, OW) at the positions; where one is repeated, the last value."""
+    planes = Planes((*values.shape[:2], *size), is_channels_last(values))
+    source, result = planes.in_memory(values), planes.empty(planes.shape, values.dtype)
+    target = planes.flat(result)
+
+    def compute(part: slice, index: Array) -> None:
+        memory = target[part].reshape(-1)
+        memory[:] = 0
+        memory[index] = source[part]
+
+    planes.each(positions, compute)
+    return result
+
+
+def take_last(x: Array, positions: Array) -> Array:
+    """As `take`, but where a position is repeated, 0 for all of them but the last: the adjoint of `put`."""
+    planes = Planes(x.shape, is_channels_last(x))
+    source, result = planes.flat(x), planes.empty(positions.shape, x.dtype)
+    target = planes.in_memory(result)
+
+    def compute(part: slice, index: Array) -> None:
+        np.take(source[part], index, out=target[part], mode="clip")
+        order = np.arange(index.size, dtype=np.int32).reshape(index.shape)
+        last = buffers.scratch("last", (source[part].size,), np.int32)
+        last[index] = order
+        np.copyto(target[part], 0, where=last[index] != order)
+
+    planes.each(positions, compute)
+    return result
