@@ -62,13 +62,17 @@ def rows() -> Iterable[tuple[str, list[str]]]:
     """Title and names of every row."""
     yield "create tensors", [name for name in names(tg) if getattr(tg, name).__module__ == "tinygrad_cnn.creation"]
     for family, found in sorted(operations().items()):
-        yield f"operations: {family.split('.')[-1].replace('_', ' ')}", found
+        path = family.replace(".", "/") if "." in family else f"tinygrad_cnn/ops/{family}"
+        yield f"[{family.split('.')[-1].replace('_', ' ')}]({path}.py)", found
+    functions = {*names(tg), *names(F)}
+    methods = [name for name in dir(tg.Tensor) if not name.startswith("_") and name not in functions]
+    yield "`tg.Tensor` alone", methods
     for title in MODULES:
         yield f"`tg.{title}`", names(operator.attrgetter(title)(tg))
     yield "`tg.data.datasets`", names(tg.data.datasets, inspect.isclass)
     yield "`tg.data.transforms`", names(tg.data.transforms, inspect.isclass)
     yield "`tinygrad_cnn.testing`", names(tinygrad_cnn.testing)
-    others = ("checkpoint", "dot", "kernels.threads", "random", "serialization", "summary")
+    others = ("checkpoint", "devices", "dot", "kernels.threads", "random", "serialization", "summary", "tensor")
     homes = {f"tinygrad_cnn.{home}" for home in others}
     yield "and", [name for name in names(tg) if getattr(tg, name).__module__ in homes]
 
