@@ -13,6 +13,7 @@ from tinygrad_cnn.autograd import Node, Variable, backward
 from tinygrad_cnn.devices import check_cpu
 from tinygrad_cnn.devices import device as device_type
 from tinygrad_cnn.dlpack import DLPack
+from tinygrad_cnn.errors import check_tensor
 from tinygrad_cnn.hooks import RemovableHandle, next_key
 from tinygrad_cnn.inplace import InPlace
 from tinygrad_cnn.numpy_protocol import NumpyProtocol
@@ -425,10 +426,12 @@ class Tensor(Operators, InPlace, NumpyProtocol, DLPack):
 
     def view_as(self, other: Tensor) -> Tensor:
         """In the shape of another."""
+        check_tensor("view_as", "other", other)
         return shapes.reshape(self, other.shape)
 
     def expand_as(self, other: Tensor) -> Tensor:
         """Expanded to the shape of another."""
+        check_tensor("expand_as", "other", other)
         return shapes.expand(self, other.shape)
 
     def t(self) -> Tensor:

@@ -7,6 +7,7 @@ float32 computation never touches float64 on its way.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,11 @@ def common(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
     """Several arrays in their common dtype."""
     if len({x.dtype for x in arrays}) <= 1:
         return arrays
-    floating = [x.dtype for x in arrays if x.dtype.kind == "f"]
-    dtype = np.result_type(*(floating or [x.dtype for x in arrays]))
+    dtype = common_dtype(arrays)
     return tuple(x.astype(dtype, copy=False) for x in arrays)
+
+
+def common_dtype(arrays: Sequence[Any]) -> np.dtype[Any]:
+    """The widest floating dtype among arrays or tensors, or else that which holds all of their integers."""
+    floating = [x.dtype for x in arrays if x.dtype.kind == "f"]
+    return np.result_type(*(floating or [x.dtype for x in arrays]))

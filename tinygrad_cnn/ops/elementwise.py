@@ -117,7 +117,7 @@ def _zero_to_the_zero(input: Array, other: Array) -> Array:
 def pow(input: Array, exponent: Array) -> Array:
     """``input ** exponent``, with broadcasting.
 
-    The derivative in `exponent` is ``output * log(input)``, and 0 at ``input == 0``.
+    The derivative in `exponent` is ``output * log(input)``, and 0 at ``input == 0`` where `exponent` is not negative.
     """
     base, n = promote(input, exponent, "pow")
     if isinstance(n, np.ndarray) and n.dtype.kind == "i" and np.any(n < 0):
@@ -135,24 +135,37 @@ def _(g, input, exponent):
     return g * (exponent * input**lowered)
 
 
+@primitive(constants=("input", "exponent"))
+def _power_of_zero(input: Array, exponent: Array) -> Array:
+    """Where a power of 0 stays 0 (or 1) however the exponent moves."""
+    return np.logical_and(np.equal(input, 0), np.greater_equal(exponent, 0))
+
+
 @pow.vjp("exponent")
-def _(g, input, output):
-    if isinstance(input, (int, float)):
-        return g * output * (np.log(input) if input else 0.0)
+def _(g, input, exponent, output):
     # At 0 the logarithm of 1, in the precision of the output.
-    return g * output * log(where(eq(input, 0), ones_like(output), input))
+    return g * output * log(where(_power_of_zero(input, exponent), ones_like(output), input))
 
 
 def add_scaled(input: Array, other: Array, *, alpha: Scalar = 1) -> Array:
     """``input + alpha * other``, with broadcasting."""
-    return add(input, other if alpha == 1 else other * alpha)
+    return add(input, _scaled(other, alpha, input))
 
 
 def sub_scaled(input: Array, other: Array, *, alpha: Scalar = 1) -> Array:
     """``input - alpha * other``, with broadcasting."""
     if alpha != 1 and getattr(input, "dtype", None) == getattr(other, "dtype", None) == np.bool_:
         raise TypeError("sub: booleans cannot be subtracted; use ^ for their difference")
-    return sub(input, other if alpha == 1 else other * alpha)
+    return sub(input, _scaled(other, alpha, input))
+
+
+def _scaled(other: Array, alpha: Scalar, input: Array) -> Array:
+    """``alpha * other``, in the precision that the sum with `input` will have."""
+    if alpha == 1:
+        return other
+    if hasattr(other, "dtype") and hasattr(input, "dtype") and other.dtype.kind == input.dtype.kind == "f":
+        other = cast(other, np.result_type(other.dtype, input.dtype))
+    return other * alpha
 
 
 # ----------------------------------------------------------------------------------- functions of one x

@@ -64,7 +64,10 @@ def getitem(input: Array, index: Any) -> Array:
     IndexError
         If an index is out of range or not a valid one.
     """
-    return _getitem(input, plain_index(index))
+    index = plain_index(index)
+    if isinstance(index, np.ndarray) and index.dtype == np.bool_ and index.shape != tuple(input.shape[: index.ndim]):
+        raise IndexError(f"getitem: a mask expects the shape of what it masks but is {index.shape} for {input.shape}")
+    return _getitem(input, index)
 
 
 def plain_index(index: Any) -> Any:

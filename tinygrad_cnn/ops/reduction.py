@@ -88,16 +88,22 @@ def mean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: DTypeL
 # --------------------------------------------------------------------------------- variance and deviation
 
 
+def _freedom(shape: tuple[int, ...], dims: tuple[int, ...], correction: float) -> float:
+    """What the squared deviations are divided by; the variance of nothing is 0 / 0, whatever the correction."""
+    count = _count(shape, dims)
+    return builtins.max(count - correction, 0) if count else 0
+
+
 @primitive
 def _var(input: Array, dims: tuple[int, ...], correction: float, keepdim: bool) -> Array:
-    freedom = builtins.max(_count(input.shape, dims) - correction, 0)
+    freedom = _freedom(input.shape, dims, correction)
     centred = input - _mean(input, dims, True)
     return np.true_divide(np.sum(centred * centred, axis=dims, keepdims=keepdim), input.dtype.type(freedom))
 
 
 @_var.vjp("input")
 def _(g, input, dims, correction):
-    freedom = builtins.max(_count(input.shape, dims) - correction, 0)
+    freedom = _freedom(input.shape, dims, correction)
     scale = 2 / freedom if freedom else math.nan
     return _spread(g * scale, input.shape, dims) * (input - _mean(input, dims, True))
 
@@ -111,7 +117,7 @@ def _std(input: Array, dims: tuple[int, ...], correction: float, keepdim: bool) 
 def _(g, input, output, dims, correction):
     # Where all values are equal the derivative does not exist; 0 there, as in PyTorch: the deviations are 0.
     scale = g / where(eq(output, 0), 1, output)
-    freedom = builtins.max(_count(input.shape, dims) - correction, 0)
+    freedom = _freedom(input.shape, dims, correction)
     return _spread(scale / freedom if freedom else scale * math.nan, input.shape, dims) * (
         input - _mean(input, dims, True)
     )

@@ -9,7 +9,8 @@ import numpy as np
 
 from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_dim, check_dims, check_size, check_tensor
-from tinygrad_cnn.ops.dtypes import common
+from tinygrad_cnn.ops.dtypes import common, common_dtype
+from tinygrad_cnn.ops.elementwise import cast
 from tinygrad_cnn.types import Array
 
 # ------------------------------------------------------------------------------------- reshape, permute
@@ -215,8 +216,9 @@ def cat(tensors: Sequence[Array], dim: int = 0) -> Array:
         raise ValueError("cat: tensors expects at least one tensor but got none")
     for index, x in enumerate(parts):
         check_tensor("cat", f"tensor {index}", x)
-    # PyTorch lets an empty 1-d tensor join with anything.
-    parts = [x for x in parts if tuple(x.shape) != (0,)] or parts[:1]
+    # PyTorch lets an empty 1-d tensor join with anything; only its dtype counts.
+    dtype = common_dtype(parts)
+    parts = [x for x in parts if tuple(x.shape) != (0,)] or parts
     first = parts[0]
     if first.ndim == 0:
         raise ValueError("cat: tensors expects at least 1-d tensors but got a 0-d one; stack() joins those")
@@ -230,7 +232,8 @@ def cat(tensors: Sequence[Array], dim: int = 0) -> Array:
                 f"cat: tensor {index} expects shape {tuple(first.shape)} but for dimension {position}, "
                 f"and has {tuple(x.shape)}"
             )
-    return _cat(*parts, dim=position)
+    joined = _cat(*parts, dim=position)
+    return joined if joined.dtype == dtype else cast(joined, dtype)
 
 
 def stack(tensors: Sequence[Array], dim: int = 0) -> Array:

@@ -68,6 +68,10 @@ def _single_floats(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return any(isinstance(dim, int) and -len(shape) <= dim < len(shape) and shape[dim] == 1 for shape in shapes)
 
 
+def _list_of_lists(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return isinstance(args[1], list) and any(isinstance(part, list) for part in args[1])
+
+
 def _not_a_number(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return any(isinstance(x, float) and x != x for x in args)
 
@@ -124,6 +128,7 @@ PARTICULAR: dict[str, tuple[tuple[str, Predicate], ...]] = {
     "nn.functional.group_norm": (("over no positions PyTorch's gradient of the weight is NaN", _no_positions),),
     "nn.functional.normalize": (("the gradient of x / |x| is nothing but rounding in float32", _single_floats),),
     "nn.functional.local_response_norm": (("quotients of integers are not integers", _integers),),
+    "__getitem__": (("a list of lists is one index, as in NumPy; in PyTorch it is a tuple of them", _list_of_lists),),
     "logsumexp": (("an empty dim stands for all dimensions", _all_dims_as_empty_tuple),),
     "var": (
         ("PyTorch's derivative is wrong for an empty dim", _all_dims_as_empty_tuple),
