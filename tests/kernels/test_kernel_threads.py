@@ -390,3 +390,25 @@ def test_a_waiting_thread_hears_another_one_ring():
     assert not heard.is_set()
     ring.ring_with_head_start(0)
     assert heard.wait(20)
+
+
+def test_after_a_share_that_took_long_threads_wait_asleep_for_a_while():
+    """Its thread has probably lost its core to another process, which waiting awake would rob of it in turn."""
+    pool = threads._Pool()
+    caller = threading.get_ident()
+    both = threading.Barrier(2)
+
+    def work():
+        both.wait(20)
+        if threading.get_ident() != caller:
+            time.sleep(0.05)
+
+    pool.run([[work], [work]])
+    assert pool._calm
+    done = []
+    for number in range(10):
+        pool.run([[partial(done.append, number)], [partial(done.append, number)]])
+    assert done == [number for number in range(10) for _ in range(2)]
+    pool._calm_until = 0.0
+    pool.run([[partial(done.append, 10)], [partial(done.append, 10)]])
+    assert done[-2:] == [10, 10]

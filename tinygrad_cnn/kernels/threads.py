@@ -34,6 +34,9 @@ __all__ = ["Call", "get_num_threads", "parallel", "parallel_calls", "set_num_thr
 _ENVIRONMENT_VARIABLE = "TINYGRAD_CNN_NUM_THREADS"
 # More helpers than this are never used.
 _MOST_HELPERS = 255
+# When others want the cores, waiting awake takes them from those that one waits for. Seconds without it, then.
+_CALM = 0.25
+_NAP = 0.0001
 # Bells 0 and 1 announce jobs; from here on, one for each share says that it is done.
 _DONE = 2
 
@@ -86,6 +89,9 @@ class _Pool:
 
     Jobs ring two bells in turn, so that a helper that has seen one job waits for the bell of the next. A helper that
     has waited for about a millisecond goes to sleep, and is woken by the next job.
+
+    If a share takes much longer than the caller's own, its thread has probably lost its core to another process. For a
+    while all threads then wait asleep.
     """
 
     def __init__(self) -> None:
@@ -95,6 +101,11 @@ class _Pool:
         self._number = 0
         self._job: _Job | None = None
         self._sleeping: deque[threading.Lock] = deque()
+        self._calm_until = 0.0
+
+    @property
+    def _calm(self) -> bool:
+        return time.monotonic() < self._calm_until
 
     def run(self, shares: list[list[Call]]) -> None:
         """Run every share, in this thread and in helpers."""
@@ -128,18 +139,22 @@ class _Pool:
         while self._sleeping:
             self._sleeping.pop().release()
         outstanding = set(range(shares))
+        start = time.monotonic()
         while (done := job.work()) is not None:
             outstanding.remove(done)
+        self._wait(bells, outstanding, time.monotonic() - start)
+
+    def _wait(self, bells: Bells, outstanding: set[int], usual: float) -> None:
+        """Wait until shares are done; `usual` is how long the caller took for its own."""
         interrupt: BaseException | None = None
+        start = time.monotonic()
         for number in outstanding:
-            patience = 10
             while not bells.rung(_DONE + number):
                 try:
-                    if patience > 0:
-                        patience -= 1
-                        bells.wait(_DONE + number)
-                    else:  # more threads than cores
-                        time.sleep(0.0002)
+                    if self._calm:
+                        time.sleep(_NAP)
+                    elif not bells.wait(_DONE + number) and time.monotonic() - start > usual:
+                        self._calm_until = time.monotonic() + _CALM
                 except BaseException as error:  # not yet: a helper still writes into arrays of this job
                     interrupt = error
         if interrupt is not None:
@@ -160,7 +175,10 @@ class _Pool:
         alarm.acquire()
         finished: int | None = None
         while True:
-            if finished is not None:
+            if self._calm:
+                if finished is not None:
+                    bells.ring(_DONE + finished)
+            elif finished is not None:
                 bells.ring_and_wait(_DONE + finished, (seen + 1) % 2)
             elif self._number == seen:
                 bells.wait((seen + 1) % 2)
