@@ -234,7 +234,9 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
         picture = axes.imshow(100 * share, cmap="Blues", norm=PowerNorm(0.35, 0, 100))
         for (i, j), number in np.ndenumerate(matrix):
             if number:
-                axes.text(j, i, number, ha="center", va="center", fontsize=12, color="white" if i == j else "black")
+                axes.text(
+                    j, i, number, ha="center", va="center", fontsize=12, color="white" if share[i, j] > 0.3 else "black"
+                )
         axes.set_xticks(range(len(classes)), classes, rotation=45 if max(map(len, classes)) > 2 else 0)
         axes.set_yticks(range(len(classes)), classes)
         axes.set(xlabel="predicted class", ylabel="true class")

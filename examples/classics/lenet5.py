@@ -4,7 +4,7 @@ The original: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-Based Learni
 Proceedings of the IEEE 86(11), 1998, section II.B; its error on MNIST's test images was 0.95 %. What you will
 recognise: the 32x32 input with background -0.1 and ink 1.175, the layers C1 to F6 with their 60,000 trainable
 parameters, first weights from +-2.4 / fan-in. What is different: the output is a softmax layer instead of distances to
-pictures of characters, and the steps are Adam's instead of those of a diagonal Levenberg-Marquardt method.
+pictures of characters, and momentum with a rate that rises and falls replaces a diagonal Levenberg-Marquardt method.
 
 python examples/classics/lenet5.py --figures /tmp/lenet5
 python examples/classics/lenet5.py --modern
@@ -45,7 +45,7 @@ class Subsampling(nn.Module):
 
     def __init__(self, maps: int) -> None:
         super().__init__()
-        self.coefficient = nn.Parameter(tg.full((maps, 1, 1), 0.25))
+        self.coefficient = nn.Parameter(tg.full((maps, 1, 1), 1.0))
         self.bias = nn.Parameter(tg.zeros(maps, 1, 1))
 
     def forward(self, x: tg.Tensor) -> tg.Tensor:
@@ -122,6 +122,9 @@ class Modern(nn.Module):
         self.c5 = nn.Conv2d(16, 120, 5)
         self.f6 = nn.Linear(120, 84)
         self.output = nn.Linear(84, 10)
+        for layer in self.children():
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
 
     def forward(self, x: tg.Tensor) -> tg.Tensor:
         """As `LeNet5.forward`."""
@@ -138,16 +141,16 @@ def count(model: nn.Module) -> dict[str, int]:
 
 
 def train(model: nn.Module, data: common.Data, epochs: int) -> common.Run:
-    """Adam, with a rate that rises and falls."""
+    """Momentum, a little weight decay, and a rate that rises and falls."""
     loader = DataLoader(data.train, batch_size=BATCH, shuffle=True)
-    optimizer = optim.Adam(model.parameters())
-    scheduler = optim.lr_scheduler.OneCycleLR(optimizer, 0.004, epochs=epochs, steps_per_epoch=len(loader))
+    optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    scheduler = optim.lr_scheduler.OneCycleLR(optimizer, 0.05, epochs=epochs, steps_per_epoch=len(loader))
     return common.fit(model, loader, optimizer, epochs, data.test, scheduler)
 
 
 def main() -> None:
     """Train, test, draw."""
-    options = common.parser(__doc__, epochs=12)
+    options = common.parser(__doc__, epochs=8)
     options.add_argument("--modern", action="store_true", help="with ReLU, max pooling and full connections")
     args = options.parse_args()
     tg.manual_seed(args.seed)

@@ -205,6 +205,7 @@ def microseconds(call: Callable[[], object], images: int, repeats: int = 3) -> f
 def main() -> None:
     """Print what an image costs by hand, and what it costs in the example."""
     sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "classics"))
+    import lenet5
     import lenet_fashion
     import momentum_conv
     import simple_convnet
@@ -261,6 +262,13 @@ def main() -> None:
     lenet(tg.tensor(images[:1]))
     hand = microseconds(lambda: by_hand.step(images.astype(float), labels, 0.1), 256)
     row("lenet_fashion", hand, ours(lenet, optim.SGD(lenet.parameters(), lr=0.1), 256, 8))
+
+    images, labels = batch(64)
+    by_hand = Im2colNetwork([(1, 6, 5), (6, 16, 5)], 16 * 5 * 5, 120)  # without LeNet-5's tanh and F6
+    padded = np.pad(images, ((0, 0), (0, 0), (2, 2), (2, 2))).astype(float)
+    full = lenet5.LeNet5()
+    hand = microseconds(lambda: by_hand.step(padded, labels, 0.1), 64)
+    row("lenet5", hand, ours(full, optim.SGD(full.parameters(), lr=0.05, momentum=0.9), 64, 30))
 
 
 if __name__ == "__main__":
