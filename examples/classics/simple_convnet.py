@@ -115,7 +115,7 @@ def race(data: common.Data, seed: int) -> dict[str, list[float]]:
 
 def main() -> None:
     """Train, test, save, draw."""
-    options = common.parser(__doc__, epochs=10)
+    options = common.parser(__doc__, epochs=8)
     options.add_argument("--modern", action="store_true", help="with dropout and a decaying rate")
     options.add_argument("--save", metavar="FILE", help="where to save the parameters (.npz)")
     args = options.parse_args()
