@@ -45,7 +45,7 @@ class Subsampling(nn.Module):
 
     def __init__(self, maps: int) -> None:
         super().__init__()
-        self.coefficient = nn.Parameter(tg.full((maps, 1, 1), 1.0))
+        self.coefficient = nn.Parameter(tg.full((maps, 1, 1), 0.25))
         self.bias = nn.Parameter(tg.zeros(maps, 1, 1))
 
     def forward(self, x: tg.Tensor) -> tg.Tensor:
@@ -78,7 +78,7 @@ class PartialConv2d(nn.Module):
 
     def dense(self) -> tg.Tensor:
         """The weight of the full convolution, zero where there is no connection: (O, C, kH, kW)."""
-        nothing = tg.zeros(1, *self.weight.shape[1:])
+        nothing = tg.zeros(1, *self.weight.shape[1:], dtype=self.weight.dtype)
         return tg.cat([self.weight, nothing])[self.place]
 
     def forward(self, x: tg.Tensor) -> tg.Tensor:

@@ -11,6 +11,7 @@ python examples/classics/lenet_fashion.py --modern
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import common
@@ -51,9 +52,12 @@ def try_gpu(i: int = 0) -> tg.device:
     return tg.device("cpu")
 
 
-def original(model: nn.Module, loader: DataLoader, epochs: int) -> tuple[Any, Any]:
-    """Plain SGD with the rate 0.5."""
-    return optim.SGD(model.parameters(), lr=0.5), None
+Recipe = Callable[[nn.Module, DataLoader, int], tuple[Any, Any]]  # an optimizer, and a scheduler or None
+
+
+def steady(rate: float) -> Recipe:
+    """Plain SGD at a rate that stays the same."""
+    return lambda model, loader, epochs: (optim.SGD(model.parameters(), lr=rate), None)
 
 
 def modern(model: nn.Module, loader: DataLoader, epochs: int) -> tuple[Any, Any]:
@@ -62,7 +66,7 @@ def modern(model: nn.Module, loader: DataLoader, epochs: int) -> tuple[Any, Any]
     return optimizer, optim.lr_scheduler.OneCycleLR(optimizer, 0.1, epochs=epochs, steps_per_epoch=len(loader))
 
 
-def train(model: nn.Module, recipe: Any, data: common.Data, epochs: int) -> common.Run:
+def train(model: nn.Module, recipe: Recipe, data: common.Data, epochs: int) -> common.Run:
     """Show the model before and after it has seen an image, and train it."""
     loader = DataLoader(data.train, batch_size=BATCH, shuffle=True)
     print(f"before the first batch: {model}")
@@ -82,12 +86,10 @@ def main() -> None:
     data = common.load(args, "fashion-mnist")
     device = try_gpu()
     print(f"training on {device}\n\nsoftmax regression")
-    linear = train(
-        softmax_regression().to(device), lambda model, *_: (optim.SGD(model.parameters(), 0.1), None), data, args.epochs
-    )
+    linear = train(softmax_regression().to(device), steady(0.1), data, args.epochs)
     print("\nLeNet")
     model = lenet().to(device)
-    run = train(model, modern if args.modern else original, data, args.epochs)
+    run = train(model, modern if args.modern else steady(0.5), data, args.epochs)
     last, best = run.test_accuracy[-1], max(run.test_accuracy)
     print(f"\nsoftmax regression {linear.test_accuracy[-1]:.4f}; LeNet {last:.4f}, its best epoch {best:.4f}")
     if args.figures:

@@ -35,7 +35,7 @@ def last_accuracy(result: subprocess.CompletedProcess[str]) -> float:
         ("simple_convnet", ["--epochs", 3], 0.8),
         ("simple_convnet", ["--modern", "--epochs", 4], 0.8),
         ("lenet_fashion", ["--modern", "--epochs", 4], 0.8),
-        ("lenet5", ["--epochs", 6], 0.7),
+        ("lenet5", ["--epochs", 20], 0.8),
         ("lenet5", ["--modern", "--epochs", 3], 0.8),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
@@ -98,3 +98,14 @@ def test_without_matplotlib_the_figures_are_refused_before_training(tmp_path):
 def test_a_loss_that_is_not_a_number_ends_the_run():
     with pytest.raises(SystemExit, match="the loss is nan"):
         common.finite(float("nan"))
+
+
+def test_the_page_of_the_examples_shows_small_pictures_that_are_there():
+    page = CLASSICS.parent / "README.md"
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+    assert len(links) > 5
+    for link in links:
+        assert (page.parent / link).exists(), link
+    for picture in (page.parent / "figures").glob("*.png"):
+        assert picture.stat().st_size < 100_000
+        assert f"figures/{picture.name}" in links
