@@ -29,8 +29,8 @@ def row(script: str, options: list[str], seeds: list[int], figures: str | None) 
     accuracies, times, original = [], [], ""
     for seed in seeds:
         command = [sys.executable, str(Path(__file__).with_name(f"{script}.py")), *options, "--seed", str(seed)]
-        if figures and seed == seeds[0]:
-            command += ["--figures", str(Path(figures) / script / "".join(options).strip("-"))]
+        if figures and not options and seed == seeds[0]:
+            command += ["--figures", str(Path(figures) / script)]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         accuracy, original = ACCURACY.search(output).groups()
         best = BEST.search(output)
@@ -46,7 +46,9 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options.add_argument("--only", choices=RUNS, nargs="+", default=list(RUNS))
-    options.add_argument("--figures", metavar="DIR", help="draw the figures of the first seed into folders in here")
+    options.add_argument(
+        "--figures", metavar="DIR", help="draw the figures of the first seed, a folder for each example"
+    )
     args = options.parse_args()
     print(f"| example | the original | test accuracy with seeds {args.seeds} | training | us an image |")
     print("| --- | --- | --- | --- | --- |")
