@@ -22,6 +22,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
 from tinygrad_cnn import nn
+from tinygrad_cnn.metrics import confusion_matrix
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
 DASHES = ["-", "--", "-.", ":"]
@@ -216,14 +217,11 @@ def mistakes(answers: np.ndarray, data: common.Data) -> dict[str, Figure]:
     """The confusion matrix and the worst mistakes of a model whose logits for the test images are `answers`."""
     labels = common.labels_of(data.test)
     return {
-        "confusion": confusion(confusion_matrix(answers.argmax(axis=1), labels, len(data.classes)), data.classes),
+        "confusion": confusion(
+            confusion_matrix(answers.argmax(axis=1), labels, len(data.classes)).numpy(), data.classes
+        ),
         "worst": worst(answers, labels, data),
     }
-
-
-def confusion_matrix(predictions: np.ndarray, targets: np.ndarray, num_classes: int) -> np.ndarray:
-    """How many images of class i (row) were taken for class j (column)."""
-    return np.bincount(targets * num_classes + predictions, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
