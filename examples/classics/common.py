@@ -24,11 +24,11 @@ TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "digits": "Digits"
 # ------------------------------------------------------------------------------------------ the command line
 
 
-def parser(doc: str | None, epochs: int) -> argparse.ArgumentParser:
-    """The options that every classic has; `doc` is the docstring of the script."""
+def parser(doc: str | None, epochs: int | None, default: str = "%(default)s") -> argparse.ArgumentParser:
+    """The options that every classic has; `doc` is the docstring of the script, `default` explains `epochs`."""
     options = argparse.ArgumentParser(description=(doc or "").split("\n\n")[0])
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--epochs", type=_positive, default=epochs, help="default: %(default)s")
+    options.add_argument("--epochs", type=_positive, default=epochs, help=f"default: {default}")
     options.add_argument("--limit", type=_positive, metavar="N", help="use only the first N images of each set")
     options.add_argument("--dataset", choices=["auto", *TITLES], default="auto", help="default: the original's")
     options.add_argument("--data-dir", help="folder with the files of the data set, and where to download them to")

@@ -64,7 +64,7 @@ def curves(run: common.Run, title: str, rivals: Mapping[str, common.Run] | None 
     with mpl.rc_context(STYLE):
         figure, (left, right) = _panels(1, 2, (11, 4.4), title)
         batches = len(run.steps) / len(run.loss)
-        window = max(1, round(batches / 10))
+        window = max(1, min(500, round(batches / 10)))
         smooth = _smooth(run.steps, window)
         left.plot((np.arange(len(smooth)) + window) / batches, smooth, color=COLOURS[0])
         left.set_title("loss of each batch" if window == 1 else f"loss, mean of {window} batches in a row")
