@@ -103,6 +103,13 @@ ROWS = [
         ),
     ),
     Row(
+        "pow (of zero)",
+        tg.pow,
+        pairs(positive, scalars=0),
+        lambda a, b: np.exp(b * np.log(a)),
+        singular=((Call(constant(0, 0), leaf(-1, 2)), (array(-math.inf, 0),)),),
+    ),
+    Row(
         "pow (numbers)",
         tg.pow,
         st.builds(
