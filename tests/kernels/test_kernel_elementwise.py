@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from unittest import mock
 
 import numpy as np
@@ -85,9 +86,9 @@ def test_where_chooses_exactly(large, x, layout):
 
 def _steps(x, y, out, *, factor):
     """``x exp(y) factor``, in steps, the last of which uses `out`."""
-    np.exp(y, out=out)
-    out *= x
-    out *= factor
+    yield np.exp, y, out
+    yield np.multiply, out, x, out
+    yield partial(np.multiply, out, factor, out=out)
 
 
 @limits

@@ -6,7 +6,7 @@ Layouts are kept: the result of channels-last arrays is channels last.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -15,18 +15,20 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
 from tinygrad_cnn.kernels.shapes import balanced
-from tinygrad_cnn.kernels.threads import Call, parallel, parallel_calls
+from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
 __all__ = [
     "BITS",
+    "Step",
     "apply",
     "blockwise",
-    "choose",
+    "choice",
     "contiguous",
     "empty_like",
     "flat",
     "masked",
     "memory_order",
+    "ready",
     "relu",
     "relu_grad",
     "scratch_like",
@@ -37,6 +39,8 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
+# A function, its arguments, and where its result goes; or a call that knows all that.
+Step = tuple[Any, ...] | Call
 
 # Elements: below, an operation takes less time than a second thread takes to join.
 _LARGE = 1 << 18
@@ -109,17 +113,27 @@ def apply(function: np.ufunc, *arrays: Array) -> Array:
     return out
 
 
-def blockwise(function: Callable[..., object], *arrays: Any, **parameters: Any) -> Array:
-    """Return what ``function(*arrays, out, **parameters)`` writes into `out`, an array like the last of `arrays`.
+def ready(step: Step) -> Call:
+    """Return a step of a function as a call without arguments."""
+    if isinstance(step, tuple):
+        function, *arguments, target = step
+        return partial(function, *arguments, out=target)
+    return step
 
-    The function is elementwise and takes several steps. On large arrays each block stays in the cache from the first
-    step to the last, and the blocks share the threads. Half precision is computed in single and rounded once. The
-    function may rely on ``exp(large) == inf``: overflow is no matter for a warning here.
+
+def blockwise(function: Callable[..., Iterable[Step]], *arrays: Any, **parameters: Any) -> Array:
+    """Return what the steps of ``function(*arrays, out, **parameters)`` write into `out`, an array like the last one.
+
+    The function is elementwise: it writes nothing itself, but says which calls do, one after the other. On large arrays
+    each block stays in the cache from the first step to the last, and the blocks share the threads. Half precision is
+    computed in single and rounded once. A step may rely on ``exp(large) == inf``: overflow is no matter for a warning
+    here.
 
     Parameters
     ----------
     function : callable
-        Writes into its last positional argument, and nowhere else.
+        Yields steps ``(f, *arguments, target)``, which stand for ``f(*arguments, out=target)``, or calls without
+        arguments. It must not look at the values of `out`, nor at those of scratch memory.
     *arrays : array
         Of one floating dtype, and of shapes that broadcast to that of the last.
     **parameters
@@ -134,14 +148,16 @@ def blockwise(function: Callable[..., object], *arrays: Any, **parameters: Any) 
     with np.errstate(over="ignore"):
         block = _STEPS_BLOCK * 4 // last.itemsize
         if last.size <= block:
-            function(*arrays, out, **parameters)
+            for step in function(*arrays, out, **parameters):
+                ready(step)()
         else:
             inputs = [x if np.ndim(x) == 0 else np.broadcast_to(x, last.shape) for x in arrays]
 
-            def compute(part: tuple[slice, ...]) -> None:
-                function(*(x[part] if np.ndim(x) else x for x in inputs), out[part], **parameters)
+            def plan(part: tuple[slice, ...]) -> list[Call]:
+                given = (x[part] if np.ndim(x) else x for x in inputs)
+                return [ready(step) for step in function(*given, out[part], **parameters)]
 
-            parallel(compute, slices(last, block))
+            parallel_calls(plan, slices(last, block))
     return out
 
 
@@ -225,21 +241,26 @@ def masked(x: Array, keep: Array) -> Array:
     return out
 
 
-def choose(keep: Array, a: Any, b: Any, out: Array) -> None:
-    """Write `a`, which may be a number, where `keep` is true, and `b` elsewhere, into `out`, which may be `b`.
+def choice(keep: Array, a: Any, b: Any, out: Array) -> list[Call]:
+    """Return the calls that write `a` where `keep` is true, and `b` elsewhere, into `out`, which may be `b`.
 
-    The bits are ``b ^ (a ^ b) * keep``, as in `selection`: unlike `where` this does not branch, so random masks cost no
-    more than others, and the choice is exact.
+    Both may be numbers. The bits are ``b ^ (a ^ b) * keep``, as in `selection`: unlike `where` this does not branch,
+    so random masks cost no more than others, and the choice is exact.
     """
     bits = BITS.get(out.dtype.itemsize)
     if bits is None:
-        out[...] = np.where(keep, a, b)
-        return
+        return [lambda: np.copyto(out, np.where(keep, a, b))]
     first, second = (np.asarray(x, out.dtype).view(bits) for x in (a, b))
     pattern = scratch_like("pattern", keep, 1, bits)[0]
-    np.copyto(pattern, keep.view(np.int8))
-    pattern *= first ^ second
-    np.bitwise_xor(pattern, second, out=out.view(bits))
+    calls: list[Call] = [partial(np.copyto, pattern, keep.view(np.int8))]
+    if first.ndim or second.ndim:
+        difference = scratch_like("difference", keep, 1, bits)[0]
+        calls.append(partial(np.bitwise_xor, first, second, out=difference))
+    else:
+        difference = first ^ second
+    calls.append(partial(np.multiply, pattern, difference, out=pattern))
+    calls.append(partial(np.bitwise_xor, pattern, second, out=out.view(bits)))
+    return calls
 
 
 def where(condition: Array, a: Any, b: Any) -> Array:
@@ -248,8 +269,13 @@ def where(condition: Array, a: Any, b: Any) -> Array:
     if condition.size < _LARGE or np.broadcast_shapes(shape, np.shape(a), np.shape(b)) != shape:
         return np.where(condition, a, b)
     out = empty_like(condition, np.result_type(a, b))
-    first, second = (np.broadcast_to(np.asarray(x, out.dtype), shape) for x in (a, b))
-    parallel(lambda part: choose(condition[part], first[part], second[part], out[part]), slices(condition))
+    first, second = (np.asarray(x, out.dtype) for x in (a, b))
+    first, second = (np.broadcast_to(x, shape) if x.ndim else x for x in (first, second))
+
+    def plan(part: tuple[slice, ...]) -> list[Call]:
+        return choice(condition[part], *(x[part] if x.ndim else x for x in (first, second)), out[part])
+
+    parallel_calls(plan, slices(condition, _STEPS_BLOCK))
     return out
 
 

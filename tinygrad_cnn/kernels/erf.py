@@ -6,14 +6,16 @@ by Lawson's algorithm, which makes the largest relative error of erf as small as
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.kernels.elementwise import scratch_like
+from tinygrad_cnn.kernels.elementwise import Step, scratch_like
 
-__all__ = ["erf"]
+__all__ = ["erf", "polynomial"]
 
 Array = NDArray[Any]
 
@@ -63,8 +65,8 @@ _SINGLE = (
 )
 
 
-def erf(x: Array, out: Array) -> None:
-    """Write ``erf(x) = 2/√π ∫ exp(-t²) dt`` from 0 to `x` into `out`, which may be `x`; NaN stays NaN.
+def erf(x: Array, out: Array) -> Iterator[Step]:
+    """The steps that write ``erf(x) = 2/√π ∫ exp(-t²) dt`` from 0 to `x` into `out`, which may be `x`; NaN stays NaN.
 
     Single precision takes a single formula, ``tanh(x q(x²))``: no branches, and NumPy's tanh is vectorised. The error
     is at most 4 units in the last place, on average 0.4. Half precision must be widened first.
@@ -74,12 +76,25 @@ def erf(x: Array, out: Array) -> None:
     quotients. In both, what is approximated is small next to what it is added to; the error is at most 2 units.
     """
     if out.dtype == np.float32:
-        squares, steepness = scratch_like("erf", x, 2)
-        np.multiply(x, x, out=squares)
-        _polynomial(_SINGLE, squares, steepness)
-        steepness *= x
-        np.tanh(steepness, out=out)
-        return
+        squares, steepness = scratch_like("erf", out, 2)
+        yield np.square, x, squares
+        yield from polynomial(_SINGLE, squares, steepness)
+        yield np.multiply, steepness, x, steepness
+        yield np.tanh, steepness, out
+    else:
+        yield partial(_by_ranges, x, out)
+
+
+def polynomial(coefficients: tuple[float, ...], x: Array, out: Array) -> Iterator[Step]:
+    """The steps of Horner's rule, from the highest power down, in `out`, which must not be `x`."""
+    yield np.multiply, x, coefficients[0], out
+    for coefficient in coefficients[1:-1]:
+        yield np.add, out, coefficient, out
+        yield np.multiply, out, x, out
+    yield np.add, out, coefficients[-1], out
+
+
+def _by_ranges(x: Array, out: Array) -> None:
     flat = x.reshape(-1)
     central = np.abs(flat) <= 1
     inside, outside = np.flatnonzero(central), np.flatnonzero(~central)  # faster to index with than booleans
@@ -107,11 +122,8 @@ def _tail(x: Array) -> Array:
     return np.copysign(result, x, out=result)
 
 
-def _polynomial(coefficients: tuple[float, ...], x: Array, out: Array | None = None) -> Array:
-    """A polynomial by Horner's rule, in place."""
-    value = np.multiply(x, coefficients[0], out=out)
-    for coefficient in coefficients[1:-1]:
-        value += coefficient
-        value *= x
-    value += coefficients[-1]
+def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
+    value = np.empty_like(x)
+    for function, *arguments, out in polynomial(coefficients, x, value):
+        function(*arguments, out=out)
     return value

@@ -155,18 +155,19 @@ def _gelu(input: Array) -> Array:
 
 
 @_gelu.vjp("input")
-def _(g, input):
-    return _gelu_grad(g, input)
+def _(g, input, output):
+    return _gelu_grad(g, input, output)
 
 
-@primitive
-def _gelu_grad(g: Array, input: Array) -> Array:
-    return blockwise(kernels.gelu_grad, g, input)
+@primitive(constants=("output",))
+def _gelu_grad(g: Array, input: Array, output: Array) -> Array:
+    """`output` spares the distribution function; as it is that of `input`, derivatives are those in `input` alone."""
+    return blockwise(kernels.gelu_grad, g, input, output)
 
 
 @_gelu_grad.vjp("g")
-def _(h, input):
-    return _gelu_grad(h, input)
+def _(h, input, output):
+    return _gelu_grad(h, input, output)
 
 
 @_gelu_grad.vjp("input")

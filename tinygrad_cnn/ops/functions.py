@@ -75,8 +75,8 @@ def rsqrt(input: Array) -> Array:
 
 
 def _rsqrt(x, out):
-    np.sqrt(x, out=out)
-    np.reciprocal(out, out=out)
+    yield np.sqrt, x, out
+    yield np.reciprocal, out, out
 
 
 @rsqrt.vjp("input")

@@ -52,7 +52,8 @@ def leaky_relu(input: Array, negative_slope: float = 0.01, inplace: bool = False
 
 @primitive
 def _leaky_relu(input: Array, weight: Array) -> Array:
-    return blockwise(kernels.leaky, np.asarray(weight, input.dtype), input)
+    slopes = np.asarray(weight, input.dtype)
+    return blockwise(kernels.leaky, slopes, input, shrinks=bool(((slopes > 0) & (slopes <= 1)).all()))
 
 
 @_leaky_relu.vjp("input")
@@ -142,7 +143,7 @@ def _hardtanh(input: Array, low: float, high: float) -> Array:
 
 
 def _clip(x, out, *, low, high):
-    np.clip(x, low, high, out=out)
+    yield np.clip, x, low, high, out
 
 
 @_hardtanh.vjp("input")
