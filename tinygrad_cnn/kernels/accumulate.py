@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.kernels.elementwise import apply, empty_like
+from tinygrad_cnn.kernels.elementwise import empty_like
+from tinygrad_cnn.kernels.reduction import sum_of_powers
 from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import parallel
 
@@ -79,10 +80,7 @@ def cumulative_sum(x: Array, axis: int) -> Array:
 
 def norm(x: Array, p: float, axes: tuple[int, ...]) -> Array:
     """Return ``sum(abs(x) ** p) ** (1 / p)`` over `axes`, kept with size one; for 0 the count of non-zeros."""
-    if p == 2:
-        return np.sqrt(np.sum(apply(np.multiply, x, x), axis=axes, keepdims=True))
     if p == 0:
         return np.sum(x != 0, axis=axes, keepdims=True, dtype=x.dtype)
-    if p == 1:
-        return np.sum(apply(np.absolute, x), axis=axes, keepdims=True)
-    return np.sum(np.absolute(x) ** p, axis=axes, keepdims=True) ** (1 / p)
+    total = sum_of_powers(x, p, axes)
+    return np.sqrt(total) if p == 2 else total if p == 1 else total ** (1 / p)

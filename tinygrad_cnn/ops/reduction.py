@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_dim, check_dims, check_float, check_tensor
+from tinygrad_cnn.kernels import reduction as kernels
 from tinygrad_cnn.ops.dtypes import as_dtype, fractional
 from tinygrad_cnn.ops.elementwise import cast, eq, exp, maximum, minimum, where
 from tinygrad_cnn.ops.indexing import gather
@@ -44,7 +45,9 @@ def _count(shape, dims) -> int:
 
 @primitive
 def _sum(input: Array, dims: tuple[int, ...], keepdim: bool) -> Array:
-    return np.sum(input, axis=dims, keepdims=keepdim, dtype=None if input.dtype.kind == "f" else np.int64)
+    if input.dtype.kind != "f":
+        return np.sum(input, axis=dims, keepdims=keepdim, dtype=np.int64)
+    return kernels.reduce(np.add, input, dims, keepdim)
 
 
 @_sum.vjp("input")
@@ -61,7 +64,7 @@ def sum(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: DTypeLi
 
 @primitive
 def _mean(input: Array, dims: tuple[int, ...], keepdim: bool) -> Array:
-    total = np.sum(input, axis=dims, keepdims=keepdim)
+    total = kernels.reduce(np.add, input, dims, keepdim)
     return np.true_divide(total, input.dtype.type(_count(input.shape, dims)))
 
 
@@ -97,8 +100,8 @@ def _freedom(shape: tuple[int, ...], dims: tuple[int, ...], correction: float) -
 @primitive
 def _var(input: Array, dims: tuple[int, ...], correction: float, keepdim: bool) -> Array:
     freedom = _freedom(input.shape, dims, correction)
-    centred = input - _mean(input, dims, True)
-    return np.true_divide(np.sum(centred * centred, axis=dims, keepdims=keepdim), input.dtype.type(freedom))
+    variation = kernels.variation(input, _mean(input, dims, True), dims)
+    return np.true_divide(variation if keepdim else np.squeeze(variation, dims), input.dtype.type(freedom))
 
 
 @_var.vjp("input")
@@ -167,12 +170,12 @@ def std(
 
 @primitive
 def _amax(input: Array, dims: tuple[int, ...], keepdim: bool) -> Array:
-    return np.max(input, axis=dims, keepdims=keepdim)
+    return kernels.reduce(np.maximum, input, dims, keepdim)
 
 
 @primitive
 def _amin(input: Array, dims: tuple[int, ...], keepdim: bool) -> Array:
-    return np.min(input, axis=dims, keepdims=keepdim)
+    return kernels.reduce(np.minimum, input, dims, keepdim)
 
 
 @primitive(constants=("input", "extremum"))
@@ -304,12 +307,7 @@ def argmin(input: Array, dim: int | None = None, keepdim: bool = False) -> Array
 def _logsumexp(input: Array, dims: tuple[int, ...], keepdim: bool) -> Array:
     if not _count(input.shape, dims):
         return np.log(np.sum(input, axis=dims, keepdims=keepdim))
-    x = fractional(input)
-    peak = np.max(x, axis=dims, keepdims=True)
-    peak = np.where(np.isfinite(peak), peak, 0)
-    total = np.sum(np.exp(x - peak), axis=dims, keepdims=True)
-    with np.errstate(divide="ignore"):  # of nothing but -inf the result is -inf
-        result = np.log(total) + peak
+    result = kernels.log_sum_exp(fractional(input), dims)
     return result if keepdim else np.squeeze(result, dims)
 
 
