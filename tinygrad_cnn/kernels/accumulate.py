@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.kernels.elementwise import empty_like
+from tinygrad_cnn.kernels.elementwise import empty_like, scratch_like
 from tinygrad_cnn.kernels.reduction import sum_of_powers
 from tinygrad_cnn.kernels.shapes import balanced
-from tinygrad_cnn.kernels.threads import parallel
+from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
 __all__ = ["cumulative_sum", "norm", "product"]
 
@@ -19,27 +20,27 @@ Array = NDArray[Any]
 
 # Fewer elements are multiplied one after the other.
 _SHORT = 16
-# Elements of a block, and from how many on threads pay.
-_BLOCK = 1 << 18
-_LARGE = 1 << 18
+# Elements of a block, which stays in the cache, and from how many on threads pay.
+_BLOCK = 1 << 17
+_LARGE = 1 << 17
+# From so many elements on an operation on them costs more than its call.
+_LONG = 256
 
 
-def _in_blocks(function: Callable[[Array, Array], object], x: Array, axis: int, out: Array) -> Array:
-    """Call ``function(x, out)``, which works along `axis`: for large arrays in blocks of the longest other dimension.
+def _in_blocks(plan: Callable[[Array, Array], list[Call]], x: Array, axis: int, out: Array) -> Array:
+    """Do what ``plan(x, out)`` says, which works along `axis`: for large arrays in blocks of the longest other dimension.
 
     Threads share the blocks.
     """
     others = [(n, i) for i, n in enumerate(x.shape) if i != axis]
     if x.size < _LARGE or not others:
-        function(x, out)
+        for call in plan(x, out):
+            call()
         return out
     length, other = max(others)
     before = (slice(None),) * other
-
-    def compute(part: slice) -> None:
-        function(x[(*before, part)], out[(*before, part)])
-
-    parallel(compute, balanced(length, -(-x.size // _BLOCK)))
+    blocks = [(*before, part) for part in balanced(length, max(2, -(-x.size // _BLOCK)))]
+    parallel_calls(lambda block: plan(x[block], out[block]), blocks)
     return out
 
 
@@ -51,31 +52,41 @@ def product(x: Array, axis: int) -> Array:
     """
     before = (slice(None),) * axis
 
-    def multiply(x: Array, out: Array) -> None:
+    def part(x: Array, start: int, stop: int) -> Array:
+        return x[(*before, slice(start, stop))]
+
+    def plan(x: Array, out: Array) -> list[Call]:
+        calls: list[Call] = []
         halves = None
         while (n := x.shape[axis]) > _SHORT:
             half = n // 2
             if halves is None:
-                halves = empty_like(x, shape=(*x.shape[:axis], half, *x.shape[axis + 1 :]))
-            halves = halves[(*before, slice(half))]
-            np.multiply(x[(*before, slice(half))], x[(*before, slice(half, 2 * half))], out=halves)
+                halves = scratch_like("halves", x, 1, shape=(*x.shape[:axis], half, *x.shape[axis + 1 :]))[0]
+            halves = part(halves, 0, half)
+            calls.append(partial(np.multiply, part(x, 0, half), part(x, half, 2 * half), out=halves))
             if n % 2:
-                halves[(*before, slice(1))] *= x[(*before, slice(n - 1, n))]
+                calls.append(partial(np.multiply, part(halves, 0, 1), part(x, n - 1, n), out=part(halves, 0, 1)))
             x = halves
-        if not 1 < n < x.size // n:
-            np.multiply.reduce(x, axis=axis, keepdims=True, out=out)
-            return
+        if halves is not None or not 1 < n < x.size // n:
+            return [*calls, partial(np.multiply.reduce, x, axis=axis, keepdims=True, out=out)]
         # A few factors for many products: `reduce` would start anew for each of these.
-        np.multiply(x[(*before, slice(1))], x[(*before, slice(1, 2))], out=out)
-        for i in range(2, n):
-            out *= x[(*before, slice(i, i + 1))]
+        calls.append(partial(np.multiply, part(x, 0, 1), part(x, 1, 2), out=out))
+        return calls + [partial(np.multiply, out, part(x, i, i + 1), out=out) for i in range(2, n)]
 
-    return _in_blocks(multiply, x, axis, np.empty((*x.shape[:axis], 1, *x.shape[axis + 1 :]), x.dtype))
+    return _in_blocks(plan, x, axis, np.empty((*x.shape[:axis], 1, *x.shape[axis + 1 :]), x.dtype))
 
 
 def cumulative_sum(x: Array, axis: int) -> Array:
     """Return the sums of all elements up to each one along `axis`."""
-    return _in_blocks(lambda x, out: np.cumsum(x, axis=axis, out=out), x, axis, empty_like(x))
+    out = empty_like(x)
+    if x.size < _LARGE or abs(x.strides[axis]) < x.itemsize * _LONG:
+        return np.add.accumulate(x, axis, out=out)
+    # `accumulate` would go along the axis, far from element to element; this adds whole slices.
+    terms, sums = np.moveaxis(x, axis, 0), np.moveaxis(out, axis, 0)
+    sums[:1] = terms[:1]
+    for before, term, after in zip(sums, terms[1:], sums[1:], strict=False):
+        np.add(before, term, out=after)
+    return out
 
 
 def norm(x: Array, p: float, axes: tuple[int, ...]) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from tinygrad_cnn.kernels import buffers
 from tinygrad_cnn.kernels.blas import SMALL_WORK, parallel_products, single_threaded
 from tinygrad_cnn.kernels.geometry import shares_of
-from tinygrad_cnn.kernels.threads import Call
+from tinygrad_cnn.kernels.shapes import balanced
+from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
 __all__ = ["matmul"]
 
@@ -20,13 +22,16 @@ Array = NDArray[Any]
 
 # Slices begin at multiples of this many rows or columns, which suits the register tiles of every BLAS.
 _GRAIN = 16
+# Elements of a part of an outer product.
+_LARGE = 1 << 17
 
 
 def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     """Return the matrix product of `a` and `b`, as `numpy.matmul` does, using all threads.
 
-    A large product of two matrices is cut along the longer side of the result into slices that depend on the shapes
-    only; BLAS computes each with one thread. So the bits do not depend on the number of threads.
+    A large product of two matrices is cut along the longer side of the result, one of many matrices along the longest
+    of the other dimensions, into slices that depend on the shapes only; BLAS computes each with one thread. So the bits
+    do not depend on the number of threads.
 
     Parameters
     ----------
@@ -35,17 +40,48 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     out : (..., M, N) array, optional
         Where to put the result; must not overlap with `a` and `b`.
     """
-    if a.ndim == 2 and b.ndim == 2:
-        m, k = a.shape
-        n = b.shape[1]
-        if m * n * k <= SMALL_WORK:
+    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2] or a.dtype != b.dtype or a.dtype.kind != "f":
+        with single_threaded:
             return np.matmul(a, b, out=out)
-        if b.shape[0] == k and a.dtype == b.dtype and a.dtype.kind == "f":
-            return _sliced(a, b, out)
-    elif a.size <= 64 and b.size <= 64:
+    m, k, n = *a.shape[-2:], b.shape[-1]
+    if a.ndim == 2 and b.ndim == 2:
+        if k == 1 and out is None:
+            return _outer(a, b)
+        return np.matmul(a, b, out=out) if m * n * k <= SMALL_WORK else _sliced(a, b, out)
+    if b.ndim == 2 and out is None and a.flags.c_contiguous:  # one product instead of many
+        return matmul(a.reshape(math.prod(a.shape[:-1]), k), b).reshape(*a.shape[:-1], n)
+    return _batched(a, b, out)
+
+
+def _outer(a: Array, b: Array) -> Array:
+    """The product of a column and a row."""
+    out = buffers.empty((a.shape[0], b.shape[1]), a.dtype)
+    if out.size < _LARGE:
+        return np.multiply(a, b, out=out)
+    parts = balanced(len(a), max(2, out.size // _LARGE))
+    parallel_calls(lambda part: [partial(np.multiply, a[part], b, out=out[part])], parts)
+    return out
+
+
+def _batched(a: Array, b: Array, out: Array | None) -> Array:
+    """Products of stacks of matrices, cut along the longest dimension of the stack."""
+    stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    m, k, n = *a.shape[-2:], b.shape[-1]
+    if out is None:
+        out = buffers.empty((*stack, m, n), a.dtype)
+    work = out.size * k
+    if work <= SMALL_WORK:
         return np.matmul(a, b, out=out)
-    with single_threaded:
-        return np.matmul(a, b, out=out)
+    a, b = (np.broadcast_to(x, (*stack, *x.shape[-2:])) for x in (a, b))
+    longest = max(stack)
+    before = (slice(None),) * stack.index(longest)
+
+    def plan(part: slice) -> list[Call]:
+        index = (*before, part)
+        return [partial(np.matmul, a[index], b[index], out=out[index])]
+
+    parallel_products(plan, balanced(longest, shares_of(work)), work)
+    return out
 
 
 def _sliced(a: Array, b: Array, out: Array | None) -> Array:

@@ -7,6 +7,7 @@ goes back in the opposite order and adds each border to what it repeats.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels.elementwise import empty_like, scratch_like
 from tinygrad_cnn.kernels.shapes import balanced
-from tinygrad_cnn.kernels.threads import parallel
+from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
 __all__ = ["fold", "pad"]
 
@@ -48,6 +49,7 @@ def _inner(shape: tuple[int, ...], widths: Widths) -> list[slice]:
     return [slice(before, before + n) if before else slice(n) for n, (before, _) in zip(shape, widths, strict=True)]
 
 
+@lru_cache(maxsize=64)
 def _steps(shape: tuple[int, ...], widths: Widths, mode: str) -> list[tuple[int, Index, Index]]:
     """Dimension, border and what it repeats, in the order in which borders are made: the last dimension first."""
     steps = []
@@ -77,13 +79,12 @@ def pad(x: Array, widths: Widths, mode: str) -> Array:
     out = empty_like(x, shape=tuple(n + sum(pair) for n, pair in zip(x.shape, widths, strict=True)))
     inner, steps = tuple(_inner(x.shape, widths)), _steps(x.shape, widths, mode)
 
-    def compute(part: slice) -> None:
+    def plan(part: slice) -> list[Call]:
         target = out[part]
-        target[inner] = x[part]
-        for _, border, source in steps:
-            target[border] = target[source]
+        borders = [partial(np.copyto, target[border], target[source]) for _, border, source in steps]
+        return [partial(np.copyto, target[inner], x[part]), *borders]
 
-    parallel(compute, _blocks(x.shape, widths, out.size))
+    parallel_calls(plan, _blocks(x.shape, widths, out.size))
     return out
 
 
@@ -93,13 +94,17 @@ def fold(g: Array, widths: Widths, mode: str) -> Array:
     out = empty_like(g, shape=shape)
     inner, steps = tuple(_inner(shape, widths)), _steps(shape, widths, mode)
 
-    def compute(part: slice) -> None:
+    def plan(part: slice) -> Iterator[Call]:
         work = scratch_like("fold", g[part], 1)[0]
-        np.copyto(work, g[part])
+        yield partial(np.copyto, work, g[part])
         for axis, border, source in reversed(steps):
-            added = work[border]
-            work[source] += np.sum(added, axis=axis, keepdims=True) if mode == "replicate" else added
-        out[part] = work[inner]
+            added, target = work[border], work[source]
+            if mode == "replicate" and added.shape[axis] > 1:
+                total = np.empty_like(target)
+                yield partial(np.add.reduce, added, axis=axis, keepdims=True, out=total)
+                added = total
+            yield partial(np.add, target, added, out=target)
+        yield partial(np.copyto, out[part], work[inner])
 
-    parallel(compute, _blocks(shape, widths, g.size))
+    parallel_calls(plan, _blocks(shape, widths, g.size))
     return out
