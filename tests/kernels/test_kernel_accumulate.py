@@ -21,7 +21,7 @@ def test_products_of_large_arrays(axis: int) -> None:
     np.testing.assert_array_equal(product(x, axis), np.prod(x, axis=axis, keepdims=True))
 
 
-@pytest.mark.parametrize("shape", [(1 << 18,), (600, 500), (3, 2, 60_000)])
+@pytest.mark.parametrize("shape", [(1 << 18,), (600, 500), (3, 2, 60_000), (2, 300, 400)])
 def test_sums_so_far_of_large_arrays(shape: tuple[int, ...]) -> None:
     x = np.random.default_rng(0).integers(-5, 5, shape).astype(np.int32)
     for axis in range(len(shape)):

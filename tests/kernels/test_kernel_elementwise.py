@@ -161,6 +161,32 @@ def test_other_products_are_numpys(a, b):
     np.testing.assert_array_equal(matmul(a, b), np.matmul(a, b))
 
 
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ((6, 20, 30), (6, 30, 7)),
+        ((5, 1, 20, 30), (6, 30, 2)),
+        ((5, 20, 30), (30, 9)),
+        ((20, 30), (7, 30, 9)),
+        ((1, 1, 20, 30), (30, 9)),
+        ((2, 0, 30), (30, 9)),
+        ((40, 1), (1, 50)),
+        ((3, 40, 1), (3, 1, 50)),
+    ],
+)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_stacks_of_matrices_are_multiplied_one_by_one(a, b, transposed):
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-3, 4, shape).astype(np.float32) for shape in (a, b))
+    if transposed:
+        a = np.ascontiguousarray(a.swapaxes(-1, -2)).swapaxes(-1, -2)
+    with mock.patch.multiple(gemm, SMALL_WORK=500, _LARGE=500, shares_of=lambda work: work // 100 + 1):
+        for out in (None, np.empty(np.matmul(a, b).shape, np.float32)):
+            result = matmul(a, b, out=out)
+            assert out is None or result is out
+            np.testing.assert_array_equal(result, np.matmul(a, b))
+
+
 def test_mixed_dtypes_and_wrong_shapes():
     a, b = np.ones((100, 100), np.float32), np.ones((100, 100), np.float64)
     assert matmul(a, b).dtype == np.float64

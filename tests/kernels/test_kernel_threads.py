@@ -14,11 +14,13 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tinygrad_cnn.kernels import bells, blas, buffers, threads
+from tinygrad_cnn.kernels import activation, bells, blas, buffers, threads
+from tinygrad_cnn.kernels.accumulate import product
 from tinygrad_cnn.kernels.conv import bias_grad, conv2d, conv2d_input_grad, conv2d_weight_grad
-from tinygrad_cnn.kernels.elementwise import apply, relu, relu_grad
+from tinygrad_cnn.kernels.elementwise import apply, blockwise, relu, relu_grad
 from tinygrad_cnn.kernels.gemm import matmul
 from tinygrad_cnn.kernels.pool import avg_pool2d, avg_pool2d_grad, max_pool2d, max_pool2d_scatter
+from tinygrad_cnn.kernels.reduction import log_sum_exp, reduce
 from tinygrad_cnn.kernels.threads import get_num_threads, parallel, parallel_calls, set_num_threads
 
 
@@ -55,6 +57,12 @@ def every_kernel(seed=0):
         apply(np.exp, y),
         matmul(rows, rows.T),
         matmul(rows.T, rows[:, :40]),
+        matmul(y[..., :20, :], y.swapaxes(-1, -2)),
+        reduce(np.add, y, (0, 2, 3)),
+        reduce(np.add, y, (1,)),
+        log_sum_exp(rows, (0, 1)),
+        product(rows, 1),
+        blockwise(activation.gelu, y),
         conv2d_input_grad(y, w, x.shape, *plain),
         conv2d_weight_grad(y, x, w.shape, *plain),
         conv2d_input_grad(half, w[:, :8], x.shape, *strided),

@@ -28,7 +28,7 @@ _LONG = 256
 
 
 def _in_blocks(plan: Callable[[Array, Array], list[Call]], x: Array, axis: int, out: Array) -> Array:
-    """Do what ``plan(x, out)`` says, which works along `axis`: for large arrays in blocks of the longest other dimension.
+    """Do what ``plan(x, out)`` says, along `axis`: for large arrays in blocks of the longest other dimension.
 
     Threads share the blocks.
     """

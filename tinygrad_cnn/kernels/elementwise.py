@@ -273,7 +273,8 @@ def where(condition: Array, a: Any, b: Any) -> Array:
     first, second = (np.broadcast_to(x, shape) if x.ndim else x for x in (first, second))
 
     def plan(part: tuple[slice, ...]) -> list[Call]:
-        return choice(condition[part], *(x[part] if x.ndim else x for x in (first, second)), out[part])
+        values, others = (x[part] if x.ndim else x for x in (first, second))
+        return choice(condition[part], values, others, out[part])
 
     parallel_calls(plan, slices(condition, _STEPS_BLOCK))
     return out

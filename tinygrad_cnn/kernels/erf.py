@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.kernels.elementwise import Step, scratch_like
+from tinygrad_cnn.kernels.elementwise import Step, ready, scratch_like
 
 __all__ = ["erf", "polynomial"]
 
@@ -124,6 +124,6 @@ def _tail(x: Array) -> Array:
 
 def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
     value = np.empty_like(x)
-    for function, *arguments, out in polynomial(coefficients, x, value):
-        function(*arguments, out=out)
+    for step in polynomial(coefficients, x, value):
+        ready(step)()
     return value
