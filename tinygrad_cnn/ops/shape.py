@@ -236,6 +236,17 @@ def cat(tensors: Sequence[Array], dim: int = 0) -> Array:
     return joined if joined.dtype == dtype else cast(joined, dtype)
 
 
+@primitive
+def _stack(*tensors: Array, dim: int) -> Array:
+    return np.stack(common(tensors), axis=dim)
+
+
+@_stack.vjp("tensors")
+def _(g, dim, wanted):
+    before = (slice(None),) * dim
+    return [g[(*before, i, ...)] if is_wanted else None for i, is_wanted in enumerate(wanted)]
+
+
 def stack(tensors: Sequence[Array], dim: int = 0) -> Array:
     """Join tensors of one shape along a new dimension.
 
@@ -252,7 +263,7 @@ def stack(tensors: Sequence[Array], dim: int = 0) -> Array:
         if tuple(x.shape) != tuple(parts[0].shape):
             raise ValueError(f"stack: tensor {index} expects shape {tuple(parts[0].shape)} but has {tuple(x.shape)}")
     position = check_dim("stack", dim, parts[0].ndim + 1)
-    return _cat(*(unsqueeze(x, position) for x in parts), dim=position)
+    return _stack(*parts, dim=position)
 
 
 # ------------------------------------------------------------------------------------------------ flip
