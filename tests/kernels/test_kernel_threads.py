@@ -409,10 +409,11 @@ def test_after_a_share_that_took_long_threads_wait_asleep_for_a_while():
     def work():
         both.wait(20)
         if threading.get_ident() != caller:
-            time.sleep(0.05)
+            time.sleep(0.05 + 3 * (time.monotonic() - start))
 
+    start = time.monotonic()
     pool.run([[work], [work]])
-    assert pool._calm
+    assert pool._calm_until > start
     done = []
     for number in range(10):
         pool.run([[partial(done.append, number)], [partial(done.append, number)]])
