@@ -17,6 +17,9 @@ def small_blocks(monkeypatch):
     for module in (normalize, layer_norm, softmax):
         monkeypatch.setattr(module, "_BLOCK", 64)
         monkeypatch.setattr(module, "_SMALL", 0)
+    normalize._layout.cache_clear()
+    yield
+    normalize._layout.cache_clear()
 
 
 def array(shape, layout, offset=0.0):

@@ -140,7 +140,7 @@ def sole_view(array: NDArray[Any]) -> bool:
     """Whether the array is all of some reused memory, and no other array looks at that."""
     if _references(array) != _SOLE_VIEW:
         return False
-    memory = array.base
+    memory: Any = array.base
     return type(memory) is np.ndarray and type(memory.base) is _Block and memory.nbytes == array.nbytes
 
 

@@ -23,19 +23,32 @@ def scale_shift(input: Array, scale: Array, shift: Array) -> Array:
     return kernels.scale_shift(input, scale, shift)
 
 
-@scale_shift.vjp("input")
-def _(g, scale):
-    return g * scale
+@scale_shift.vjp("input", "scale", "shift")
+def _(g, input, scale):
+    return _scale_shift_grad(g, input, scale)
 
 
-@scale_shift.vjp("scale")
-def _(g, input):
-    return g * input
+@primitive
+def _scale_shift_grad(g: Array, input: Array, scale: Array) -> tuple[Array, Array, Array]:
+    """The gradients of `scale_shift` in `input`, `scale` and `shift`, from the cotangent `g`."""
+    return kernels.scale_shift_grad(g, input, scale)
 
 
-@scale_shift.vjp("shift")
-def _(g):
-    return g
+# The scalar to differentiate is <h, g scale> + <u, sum(g x)> + <v, sum(g)>.
+@_scale_shift_grad.vjp("g")
+def _(cotangents, input, scale):
+    h, u, v = cotangents
+    return h * scale + u * input + v
+
+
+@_scale_shift_grad.vjp("input")
+def _(cotangents, g):
+    return cotangents[1] * g
+
+
+@_scale_shift_grad.vjp("scale")
+def _(cotangents, g):
+    return cotangents[0] * g
 
 
 # `mean` and `var` are those of `input` over the dimensions in which they have size 1. They are handed over because the
