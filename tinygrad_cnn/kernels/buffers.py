@@ -140,8 +140,8 @@ def sole_view(array: NDArray[Any]) -> bool:
     """Whether the array is all of some reused memory, and no other array looks at that."""
     if _references(array) != _SOLE_VIEW:
         return False
-    memory: Any = array.base
-    return type(memory) is np.ndarray and type(memory.base) is _Block and memory.nbytes == array.nbytes
+    memory = array.base
+    return isinstance(memory, np.ndarray) and isinstance(memory.base, _Block) and memory.nbytes == array.nbytes
 
 
 def _references(array: NDArray[Any]) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.kernels.blas import parallel_products
 from tinygrad_cnn.kernels.buffers import empty, scratch
 from tinygrad_cnn.kernels.elementwise import memory_order
+from tinygrad_cnn.kernels.runs import LONG_RUN, run_by_run
 from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import Call
 
@@ -56,7 +57,8 @@ class _Rows:
 
     def over_blocks(self, plan: Callable[[tuple[int, slice]], Iterable[Call]]) -> None:
         """Do what ``plan((index, part))`` says for each block, in threads."""
-        parallel_products(plan, list(enumerate(self.blocks)), self.work)
+        with run_by_run():
+            parallel_products(plan, list(enumerate(self.blocks)), self.work)
 
 
 def _columns(first: Array, second: Array | float) -> Array:
@@ -131,11 +133,18 @@ def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) 
         part = block[1]
         out = by_x[part]
         spare = scratch("scaled", out.shape, x.dtype)
+        rise, start = slope[part, None], offset[part, None]
+        if w.size >= LONG_RUN:
+            line = [partial(np.multiply, x_[part], rise, out=out), partial(np.add, out, start, out=out)]
+        else:
+            line = [
+                partial(np.copyto, out, rise),
+                partial(np.multiply, out, x_[part], out=out),
+                partial(np.copyto, spare, start),
+                partial(np.add, out, spare, out=out),
+            ]
         return [
-            partial(np.copyto, out, slope[part, None]),
-            partial(np.multiply, out, x_[part], out=out),
-            partial(np.copyto, spare, offset[part, None]),
-            partial(np.add, out, spare, out=out),
+            *line,
             partial(np.matmul, scales[part], weights, out=spare),
             partial(np.multiply, spare, g_[part], out=spare),
             partial(np.add, out, spare, out=out),

@@ -4,9 +4,9 @@ Arrays are brought to the order of their memory, with neighbouring axes merged t
 blocks along the slowest axis. "Small" arrays, statistics and weights, have the number of dimensions of the large ones,
 and size 1 where they repeat.
 
-Arithmetic with an operand that repeats takes NumPy two to three times as long as with one that does not, and sums over
-short rows longer still. So small arrays are written out for a block, by a mere copy, and sums are products with ones,
-which BLAS computes.
+Arithmetic with an operand that repeats every few elements takes NumPy two to three times as long as with one that does
+not, and sums over short rows longer still. So small arrays are written out for a block, by a mere copy, unless the runs
+are long; and sums are products with ones, which BLAS computes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tinygrad_cnn.kernels import layer_norm
 from tinygrad_cnn.kernels.blas import parallel_products
 from tinygrad_cnn.kernels.buffers import empty, scratch
 from tinygrad_cnn.kernels.elementwise import empty_like, memory_order
+from tinygrad_cnn.kernels.runs import LONG_RUN, run_by_run
 from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import Call
 
@@ -82,15 +83,16 @@ class _Layout:
 
     def over_blocks(self, plan: Callable[[tuple[int, slice]], Iterable[Call]]) -> None:
         """Do what ``plan((index, part))`` says for each block, in threads."""
-        parallel_products(plan, self.blocks, self.work)
+        with run_by_run():
+            parallel_products(plan, self.blocks, self.work)
 
     def repeated(self, small: Array) -> Callable[[slice], tuple[Array, list[Call]]]:
         """A function that says how a small array is repeated to the shape of a block: where, and by what calls.
 
         The place is good until the next calls of this kind.
         """
-        if small.shape == self.shape:
-            return lambda part: (small[part], [])
+        if small.shape == self.shape or (small.shape[-1] == 1 and self.shape[-1] >= LONG_RUN):
+            return lambda part: (small if small.shape[0] == 1 else small[part], [])
         if small.shape[0] != 1:
 
             def repeat(part: slice) -> tuple[Array, list[Call]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.kernels.blas import parallel_products
 from tinygrad_cnn.kernels.buffers import scratch
 from tinygrad_cnn.kernels.elementwise import empty_like, memory_order
+from tinygrad_cnn.kernels.runs import LONG_RUN, run_by_run
 from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import Call
 
@@ -83,7 +84,9 @@ class _Lines:
             return
         axis = 0 if before > 1 else 2
         parts = balanced(self.shape[axis], max(2, -(-size // _BLOCK)))
-        parallel_products(plan, [(*(slice(None),) * axis, part) for part in parts], size << 10)
+        blocks = [(*(slice(None),) * axis, part) for part in parts]
+        with run_by_run():
+            parallel_products(plan, blocks, size << 10)
 
     def sum_up(self, x: Array, out: Array) -> Call:
         """The sums along the lines; of rows as products with ones, which BLAS adds up several times as fast."""
@@ -113,7 +116,9 @@ class _Lines:
 
 
 def _less(x: Array, small: Array, out: Array) -> list[Call]:
-    """The calls for ``x - small``: a copy and a plain subtraction are faster than one with an operand that repeats."""
+    """The calls for ``x - small``; a copy and a plain subtraction are faster than one with many short runs."""
+    if (x.shape[2] if x.shape[2] > 1 else x.shape[1]) >= LONG_RUN:
+        return [partial(np.subtract, x, small, out=out)]
     return [partial(np.copyto, out, small), partial(np.subtract, x, out, out=out)]
 
 

@@ -439,46 +439,10 @@ def _mixed_target(
     return expected, float(samples)
 
 
-def mse_loss(
-    input: Array,
-    target: Array,
-    size_average: None = None,
-    reduce: None = None,
-    reduction: str = "mean",
-    weight: Array | None = None,
-) -> Array:
-    """The squared difference, elementwise, and its mean or sum.
-
-    Parameters
-    ----------
-    input, target : tensor of one shape
-        Shapes that broadcast are refused: they are rarely meant.
-    size_average, reduce : None
-        Deprecated in PyTorch; accepted as None alone.
-    reduction : "mean", "sum" or "none"
-    weight : tensor of that shape, optional
-        Factors of the squares; the mean divides by their sum.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-    """
-    operation = "mse_loss"
-    check_deprecated(operation, size_average, reduce)
-    check_tensor(operation, "input", input)
-    for name, x in (("target", target), ("weight", weight)):
-        if x is not None and tuple(input.shape) != tuple(x.shape):
-            raise ValueError(
-                f"{operation}: {name} expects the shape of input {tuple(input.shape)} but has {tuple(x.shape)}"
-            )
-    check_reduction(operation, reduction)
-    difference = input - target
-    squares = difference * difference
-    if weight is None:
-        return reduced(squares, reduction)
-    total = reduced(squares * weight, "sum" if reduction == "mean" else reduction)
-    return total / sum(weight) if reduction == "mean" else total
+def in_one_pass(input: Array, target: Array, reduction: str) -> bool:
+    """Whether the kernels that sum losses as they compute them apply: for a reduction of single or double precision."""
+    alike = input.dtype == target.dtype and input.dtype in (np.float32, np.float64)
+    return alike and reduction != "none" and 0 not in input.shape
 
 
 def reduced(losses: Array, reduction: str) -> Array:
