@@ -10,7 +10,7 @@ from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_float, check_tensor
 from tinygrad_cnn.kernels import regression_loss as kernels
 from tinygrad_cnn.kernels.elementwise import empty_like
-from tinygrad_cnn.ops.elementwise import clamp, sign
+from tinygrad_cnn.ops.elementwise import abs, clamp, le, sign, where
 from tinygrad_cnn.ops.loss import check_deprecated, check_reduction, in_one_pass, reduced
 from tinygrad_cnn.ops.reduction import sum
 from tinygrad_cnn.types import Array
@@ -60,12 +60,33 @@ def _total_huber(input: Array, target: Array, delta: float, divisor: float) -> A
 
 @_total_huber.vjp("input")
 def _(g, input, target, delta, divisor):
-    return g / divisor * clamp(input - target, -delta, delta)
+    return _huber_slope(g / divisor, input, target, delta)
 
 
 @_total_huber.vjp("target")
 def _(g, input, target, delta, divisor):
-    return g / divisor * clamp(target - input, -delta, delta)
+    return _huber_slope(g / divisor, target, input, delta)
+
+
+@primitive
+def _huber_slope(g: Array, input: Array, target: Array, delta: float) -> Array:
+    """``g * clamp(input - target, -delta, delta)``, for a 0-d `g`."""
+    return kernels.huber_slope(g, input, target, delta)
+
+
+@_huber_slope.vjp("g")
+def _(h, input, target, delta):
+    return h * clamp(input - target, -delta, delta)
+
+
+@_huber_slope.vjp("input")
+def _(h, g, input, target, delta):
+    return where(le(abs(input - target), delta), h * g, 0)
+
+
+@_huber_slope.vjp("target")
+def _(h, g, input, target, delta):
+    return where(le(abs(input - target), delta), -h * g, 0)
 
 
 def _reduced_huber(input: Array, target: Array, delta: float, reduction: str, divisor: float = 1.0) -> Array:
