@@ -83,6 +83,11 @@ class _Layout:
 
     def over_blocks(self, plan: Callable[[tuple[int, slice]], Iterable[Call]]) -> None:
         """Do what ``plan((index, part))`` says for each block, in threads."""
+        if not self.work:
+            for block in self.blocks:
+                for call in plan(block):
+                    call()
+            return
         with run_by_run():
             parallel_products(plan, self.blocks, self.work)
 
