@@ -83,6 +83,7 @@ OPERATIONS = (
     _operation("sort, 1024×1024", "sort", (1024, 1024)),
     _operation("topk 10, 256×1000", "topk", (256, 1000), k=10),
     _operation("pad reflect 3, 64×16×32×32", "pad", (64, 16, 32, 32), pad=(3, 3, 3, 3), mode="reflect"),
+    _operation("cross_entropy, 64×10", "cross_entropy", (64, 10)),
     _operation("cross_entropy, 256×1000", "cross_entropy", (256, 1000)),
     _operation("huber_loss, 256×1000", "huber_loss", (256, 1000), (256, 1000)),
     _operation(

@@ -34,6 +34,19 @@ def test_shape_and_dtype(shape, dtype):
     assert array.flags.aligned
 
 
+def test_a_sole_view_sees_memory_that_no_other_array_sees():
+    array = buffers.empty(LARGE)
+    assert buffers.sole_view(array)
+    half = array[: len(array) // 2]
+    assert not buffers.sole_view(array)
+    assert not buffers.sole_view(half)
+    del array
+    assert not buffers.sole_view(half)  # but it would keep the rest alive
+    turned = buffers.empty((1, 2, 200, 200)).transpose(0, 3, 1, 2)
+    assert buffers.sole_view(turned)
+    assert not buffers.sole_view(np.empty(LARGE))
+
+
 def test_memory_of_a_dead_array_is_used_again():
     first = buffers.empty(LARGE)
     place = address(first)

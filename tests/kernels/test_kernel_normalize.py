@@ -16,6 +16,10 @@ def small_blocks(monkeypatch):
     """Blocks so small that every array here is several."""
     for module in (normalize, layer_norm, softmax):
         monkeypatch.setattr(module, "_BLOCK", 64)
+        monkeypatch.setattr(module, "_SMALL", 0)
+    normalize._layout.cache_clear()
+    yield
+    normalize._layout.cache_clear()
 
 
 def array(shape, layout, offset=0.0):
@@ -87,6 +91,25 @@ def test_softmax_in_blocks(dim):
     np.testing.assert_allclose(
         softmax.log_softmax_grad(g, np.log(y), dim), g - y * g.sum(dim, keepdims=True), rtol=1e-9, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(30, 5), *SHAPES])
+def test_cross_entropy_and_its_gradient(layout, shape):
+    x = array(shape, layout)
+    factors = array((shape[0], *shape[2:]), "row-major")
+    classes = RANDOM.integers(0, shape[1], factors.shape)
+    positions = np.expand_dims(classes, 1)
+    y = np.exp(x) / np.exp(x).sum(1, keepdims=True)
+    losses, powers, total = softmax.cross_entropy(x, classes)
+    np.testing.assert_allclose(losses, -np.log(np.take_along_axis(y, positions, 1)[:, 0]), rtol=1e-9, atol=1e-12)
+    chosen = np.zeros(shape)
+    np.put_along_axis(chosen, positions, np.expand_dims(factors, 1), 1)
+    expected = np.expand_dims(factors, 1) * y - chosen
+    found = softmax.cross_entropy_grad(factors, classes, powers, total)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(softmax.pick(x, classes), np.take_along_axis(x, positions, 1)[:, 0])
+    np.testing.assert_array_equal(softmax.put_back(factors, x, classes), chosen)
 
 
 def test_bits_do_not_depend_on_the_number_of_threads():

@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent)]
 
 from campaign import hunt  # noqa: E402
-from equivalent import EQUIVALENT, is_equivalent  # noqa: E402
+from equivalent import EQUIVALENT, EQUIVALENT_IN_ONE, is_equivalent  # noqa: E402
 from mutants import all_mutants  # noqa: E402
 
 MUTANTS = all_mutants()
@@ -39,3 +39,4 @@ def test_what_is_called_equivalent_exists():
     """A change of a VJP may take an exception's reason away."""
     known = {(mutant.primitive.name, mutant.mistake) for mutant in MUTANTS}
     assert set(EQUIVALENT) - known == set()
+    assert set(EQUIVALENT_IN_ONE) - set(map(str, MUTANTS)) == set()

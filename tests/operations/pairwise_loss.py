@@ -147,7 +147,15 @@ ROWS = [
             *floating("huber_loss"),
             Bad(Call(X, X, delta=0.0), ValueError, "huber_loss: delta expects a positive number but got 0.0"),
         ),
-        points=((Call(leaf(0.5, -3.0), leaf(0.0, 0.0), delta=2.0, reduction="sum"), (array(0.5, -2), array(-0.5, 2))),),
+        points=(
+            (Call(leaf(0.5, -3.0), leaf(0.0, 0.0), delta=2.0, reduction="sum"), (array(0.5, -2), array(-0.5, 2))),
+            (
+                Call(
+                    leaf(0.5, -3.0), leaf(0.0, 0.0), delta=2.0, reduction="sum", weight=tg.tensor([4.0, 2.0]).double()
+                ),
+                (array(2, -4), array(-2, 4)),
+            ),
+        ),
     ),
     Row(
         "binary_cross_entropy",

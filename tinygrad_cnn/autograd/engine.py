@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd.graph import Node, Select, Target, Variable
 from tinygrad_cnn.autograd.mode import set_grad_enabled
+from tinygrad_cnn.kernels.buffers import sole_view
 
 __all__ = ["backward", "grad"]
 
@@ -174,7 +175,7 @@ class _Pass:
         gradient = self.gradients.pop(target)
         owned = target in self.owned or (
             type(gradient) is np.ndarray
-            and gradient.base is None
+            and (gradient.base is None or sole_view(gradient))
             and gradient.flags.writeable
             and sys.getrefcount(gradient) == _SOLE_REFERENCE
         )

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
 from collections import deque
 from typing import Any
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["choose_scratch", "empty", "empty_channels_last", "release", "scratch"]
+__all__ = ["choose_scratch", "empty", "empty_channels_last", "release", "scratch", "sole_view"]
 
 SMALLEST = 1 << 17
 LIMIT = 1 << 30
@@ -133,6 +134,23 @@ def empty_channels_last(shape: tuple[int, int, int, int], dtype: DTypeLike = np.
     """Return an uninitialised (N, C, H, W) array that is a view of contiguous (N, H, W, C) memory."""
     n, c, h, w = shape
     return empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+
+
+def sole_view(array: NDArray[Any]) -> bool:
+    """Whether the array is all of some reused memory, and no other array looks at that."""
+    if _references(array) != _SOLE_VIEW:
+        return False
+    memory = array.base
+    return isinstance(memory, np.ndarray) and isinstance(memory.base, _Block) and memory.nbytes == array.nbytes
+
+
+def _references(array: NDArray[Any]) -> int:
+    memory = array.base
+    return sys.getrefcount(memory)
+
+
+# What it says of memory that a single array looks at (it differs between Pythons).
+_SOLE_VIEW = _references(empty((SMALLEST,), np.uint8))
 
 
 def choose_scratch(number: int) -> None:

@@ -7,22 +7,26 @@ columns and two rows are faster than a single one.)
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.kernels.blas import parallel_blocks
+from tinygrad_cnn.kernels.blas import parallel_products
 from tinygrad_cnn.kernels.buffers import empty, scratch
 from tinygrad_cnn.kernels.elementwise import memory_order
+from tinygrad_cnn.kernels.runs import LONG_RUN, run_by_run
 from tinygrad_cnn.kernels.shapes import balanced
+from tinygrad_cnn.kernels.threads import Call
 
 __all__ = ["normalize", "normalize_grad"]
 
 Array = NDArray[Any]
 
 # Elements of a block: the fewer blocks, the less Python; larger ones would leave the second-level cache.
-_BLOCK = 1 << 17
+_BLOCK = 1 << 18
 # Below, BLAS uses one thread for a product with a vector anyway: nothing to hold.
 _SMALL = 1 << 13
 
@@ -51,8 +55,10 @@ class _Rows:
         inverse = [self.order.index(axis) for axis in range(len(self.order))]
         return x.reshape([shape[axis] for axis in self.order]).transpose(inverse)
 
-    def over_blocks(self, function: Any) -> None:
-        parallel_blocks(lambda index: function(index, self.blocks[index]), [*range(len(self.blocks))], self.work)
+    def over_blocks(self, plan: Callable[[tuple[int, slice]], Iterable[Call]]) -> None:
+        """Do what ``plan((index, part))`` says for each block, in threads."""
+        with run_by_run():
+            parallel_products(plan, list(enumerate(self.blocks)), self.work)
 
 
 def _columns(first: Array, second: Array | float) -> Array:
@@ -77,13 +83,17 @@ def normalize(x: Array, mean: Array, rstd: Array, weight: Array, bias: Array) ->
     weights, affine = _pair(w, 0), _pair(w, b)
     y = empty(x_.shape, x.dtype)
 
-    def compute(index: int, part: slice) -> None:
-        scaled = np.matmul(scales[part], weights, out=scratch("scaled", y[part].shape, x.dtype))
-        np.multiply(scaled, x_[part], out=scaled)
-        np.matmul(shifts[part], affine, out=y[part])
-        np.add(y[part], scaled, out=y[part])
+    def plan(block: tuple[int, slice]) -> list[Call]:
+        part = block[1]
+        scaled = scratch("scaled", y[part].shape, x.dtype)
+        return [
+            partial(np.matmul, scales[part], weights, out=scaled),
+            partial(np.multiply, scaled, x_[part], out=scaled),
+            partial(np.matmul, shifts[part], affine, out=y[part]),
+            partial(np.add, y[part], scaled, out=y[part]),
+        ]
 
-    rows.over_blocks(compute)
+    rows.over_blocks(plan)
     return rows.restore(y, x.shape)
 
 
@@ -95,32 +105,55 @@ def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) 
     rows = _Rows(x, rstd)
     g_, x_ = rows.matrix(g), rows.matrix(x)
     m, r, w = map(rows.vector, (mean, rstd, weight))
-    weights, scales = _pair(w, 0), _columns(r, 0)
     number = x.dtype.type(w.size)
+    # For each row the sums of g weight and of g weight x; for each column those of g, g mean rstd, and g x rstd.
+    sum_h, sum_hx = np.empty((2, rows.count), x.dtype)
+    columns = np.empty((len(rows.blocks), 3, w.size), x.dtype)
+    statistics = _pair(m * r, 1)
+
+    def add_up(block: tuple[int, slice]) -> list[Call]:
+        index, part = block
+        gx = scratch("scaled", x_[part].shape, x.dtype)
+        return [
+            partial(np.matmul, g_[part], w, out=sum_h[part]),
+            partial(np.matmul, statistics[:, part], g_[part], out=columns[index, :2]),
+            partial(np.multiply, g_[part], x_[part], out=gx),
+            partial(np.matmul, gx, w, out=sum_hx[part]),
+            partial(np.matmul, r[part], gx, out=columns[index, 2]),
+        ]
+
+    rows.over_blocks(add_up)
+    mean_h, mean_hx = sum_h / number, sum_hx / number
+    slope = -r * r * r * (mean_hx - m * mean_h)
+    offset = -m * slope - r * mean_h
+    weights, scales = _pair(w, 0), _columns(r, 0)
     by_x = empty(x_.shape, x.dtype)
-    by_weight, by_bias = np.empty((2, len(rows.blocks), w.size), x.dtype)
 
-    def compute(index: int, part: slice) -> None:
-        block, g_block, m_block, r_block = x_[part], g_[part], m[part], r[part]
-        spare = scratch("scaled", block.shape, x.dtype)
-        gx = np.multiply(g_block, block, out=spare)
-        by_weight[index] = r_block @ gx - (m_block * r_block) @ g_block
-        by_bias[index] = np.ones_like(r_block) @ g_block
-        mean_h, mean_hx = g_block @ w / number, gx @ w / number
-        slope = -r_block * r_block * r_block * (mean_hx - m_block * mean_h)
-        offset = -m_block * slope - r_block * mean_h
+    def apply(block: tuple[int, slice]) -> list[Call]:
+        part = block[1]
         out = by_x[part]
-        np.copyto(out, slope[:, None])
-        np.multiply(out, block, out=out)
-        np.copyto(spare, offset[:, None])
-        np.add(out, spare, out=out)
-        np.matmul(scales[part], weights, out=spare)
-        np.multiply(spare, g_block, out=spare)
-        np.add(out, spare, out=out)
+        spare = scratch("scaled", out.shape, x.dtype)
+        rise, start = slope[part, None], offset[part, None]
+        if w.size >= LONG_RUN:
+            line = [partial(np.multiply, x_[part], rise, out=out), partial(np.add, out, start, out=out)]
+        else:
+            line = [
+                partial(np.copyto, out, rise),
+                partial(np.multiply, out, x_[part], out=out),
+                partial(np.copyto, spare, start),
+                partial(np.add, out, spare, out=out),
+            ]
+        return [
+            *line,
+            partial(np.matmul, scales[part], weights, out=spare),
+            partial(np.multiply, spare, g_[part], out=spare),
+            partial(np.add, out, spare, out=out),
+        ]
 
-    rows.over_blocks(compute)
+    rows.over_blocks(apply)
+    by_mean, by_bias, by_product = np.add.reduce(columns, axis=0)
     return (
         rows.restore(by_x, x.shape),
-        rows.restore(np.add.reduce(by_weight, axis=0), weight.shape),
-        rows.restore(np.add.reduce(by_bias, axis=0), weight.shape),
+        rows.restore(by_product - by_mean, weight.shape),
+        rows.restore(by_bias, weight.shape),
     )

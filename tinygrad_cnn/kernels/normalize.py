@@ -4,36 +4,42 @@ Arrays are brought to the order of their memory, with neighbouring axes merged t
 blocks along the slowest axis. "Small" arrays, statistics and weights, have the number of dimensions of the large ones,
 and size 1 where they repeat.
 
-Arithmetic with an operand that repeats takes NumPy two to three times as long as with one that does not, and sums over
-short rows longer still. So small arrays are written out for a block, by a mere copy, and sums are products with ones,
-which BLAS computes.
+Arithmetic with an operand that repeats every few elements takes NumPy two to three times as long as with one that does
+not, and sums over short rows longer still. So small arrays are written out for a block, by a mere copy, unless the runs
+are long; and sums are products with ones, which BLAS computes.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import layer_norm
-from tinygrad_cnn.kernels.blas import parallel_blocks
-from tinygrad_cnn.kernels.buffers import scratch
+from tinygrad_cnn.kernels.blas import parallel_products
+from tinygrad_cnn.kernels.buffers import empty, scratch
 from tinygrad_cnn.kernels.elementwise import empty_like, memory_order
+from tinygrad_cnn.kernels.runs import LONG_RUN, run_by_run
 from tinygrad_cnn.kernels.shapes import balanced
+from tinygrad_cnn.kernels.threads import Call
 
-__all__ = ["moments", "normalize", "normalize_grad", "scale_shift"]
+__all__ = ["moments", "normalize", "normalize_grad", "scale_shift", "scale_shift_grad"]
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
 # Elements of a block: the fewer blocks, the less Python; larger ones would leave the second-level cache.
-_BLOCK = 1 << 17
+_BLOCK = 1 << 18
 # Below, BLAS uses one thread for a product with a vector anyway: nothing to hold.
 _SMALL = 1 << 13
+# From here on a second thread helps.
+_THREADS = 1 << 16
 # Rows of at least so many elements are multiplied and added up in one go.
 _ROW = 32
 
@@ -43,21 +49,25 @@ class _Layout:
 
     Parameters
     ----------
-    x : array
-        The large array to follow.
+    shape : tuple of int
+        Of the large arrays.
+    order : tuple of int
+        Their axes, from the slowest to the fastest.
     small : shapes
         Of the small arrays.
     """
 
-    def __init__(self, x: Array, *small: Shape) -> None:
-        self.order = memory_order(x)
-        self.inverse = [self.order.index(axis) for axis in range(x.ndim)]
-        axes = [axis for axis in self.order if x.shape[axis] != 1]
-        alike = itertools.groupby(axes, lambda axis: tuple(shape[axis] == 1 for shape in small))
+    def __init__(self, shape: Shape, order: Shape, *small: Shape) -> None:
+        self.order = order
+        self.inverse = [self.order.index(axis) for axis in range(len(shape))]
+        axes = [axis for axis in self.order if shape[axis] != 1]
+        alike = itertools.groupby(axes, lambda axis: tuple(other[axis] == 1 for other in small))
         self.groups = [list(group) for _, group in alike]
-        self.shape = self.merged(x.shape)
-        self.work = 0 if x.size < _SMALL else x.size << 10
-        self.blocks = balanced(self.shape[0], -(-x.size // _BLOCK))
+        self.shape = self.merged(shape)
+        size = math.prod(shape)
+        self.work = 0 if size < _SMALL else size << 10
+        parts = balanced(self.shape[0], -(-size // _BLOCK) if size < _THREADS else max(2, -(-size // _BLOCK)))
+        self.blocks = list(enumerate(parts))
 
     def merged(self, shape: Shape) -> Shape:
         """A shape in the layout's axes; at least one."""
@@ -71,35 +81,65 @@ class _Layout:
         """The opposite of `bring`."""
         return x.reshape([shape[axis] for axis in self.order]).transpose(self.inverse)
 
-    def over_blocks(self, function: Callable[[slice], tuple[Array, ...] | None]) -> Any:
-        """Call ``function(part)`` for each block, in threads; of several results, those of all blocks together."""
-        results: list[Any] = [None] * len(self.blocks)
+    def over_blocks(self, plan: Callable[[tuple[int, slice]], Iterable[Call]]) -> None:
+        """Do what ``plan((index, part))`` says for each block, in threads."""
+        if not self.work:
+            for block in self.blocks:
+                for call in plan(block):
+                    call()
+            return
+        with run_by_run():
+            parallel_products(plan, self.blocks, self.work)
 
-        def compute(index: int) -> None:
-            results[index] = function(self.blocks[index])
+    def repeated(self, small: Array) -> Callable[[slice], tuple[Array, list[Call]]]:
+        """A function that says how a small array is repeated to the shape of a block: where, and by what calls.
 
-        parallel_blocks(compute, list(range(len(results))), self.work)
-        return results if results[0] is None else zip(*results, strict=True)
-
-    def repeated(self, small: Array) -> Callable[[slice], Array]:
-        """A function that repeats a small array to the shape of a block; good until it, or another one, is called."""
-        if small.shape == self.shape:
-            return lambda part: small[part]
+        The place is good until the next calls of this kind.
+        """
+        if small.shape == self.shape or (small.shape[-1] == 1 and self.shape[-1] >= LONG_RUN):
+            return lambda part: (small if small.shape[0] == 1 else small[part], [])
         if small.shape[0] != 1:
 
-            def repeat(part: slice) -> Array:
+            def repeat(part: slice) -> tuple[Array, list[Call]]:
                 block = scratch("repeated", self.block(part), small.dtype)
-                np.copyto(block, small[part])
-                return block
+                return block, [partial(np.copyto, block, small[part])]
 
             return repeat
         # The same for all blocks, but that the last one may be shorter.
-        tile = np.ascontiguousarray(np.broadcast_to(small, self.block(self.blocks[0])))
-        return lambda part: tile[: part.stop - part.start]
+        tile = empty(self.block(self.blocks[0][1]), small.dtype)
+        np.copyto(tile, small)
+        return lambda part: (tile[: part.stop - part.start], [])
 
     def block(self, part: slice) -> Shape:
         """The shape of a block."""
         return (part.stop - part.start, *self.shape[1:])
+
+
+class _Sums:
+    """The sums of large arrays over the axes in which a small shape, in the layout's axes, has size 1."""
+
+    def __init__(self, layout: _Layout, small: Shape, dtype: Any) -> None:
+        self.layout = layout
+        self.small = small
+        self.own = small[0] == layout.shape[0]
+        self.parts = np.empty(small if self.own else (len(layout.blocks), *small[1:]), dtype)
+
+    def place(self, index: int, part: slice) -> Array:
+        """Where those of a block go."""
+        return self.parts[part] if self.own else self.parts[index : index + 1]
+
+    def together(self) -> Array:
+        """Those of all blocks."""
+        return self.parts if self.parts.shape == self.small else np.add.reduce(self.parts, axis=0, keepdims=True)
+
+
+@functools.lru_cache(256)
+def _layout(*key: Shape) -> _Layout:
+    return _Layout(*key)
+
+
+def _layout_of(x: Array, *small: Shape) -> _Layout:
+    return _layout(x.shape, tuple(memory_order(x)), *small)
 
 
 def _longest_run(shape: Shape, reduced: Shape) -> slice:
@@ -115,67 +155,78 @@ def _longest_run(shape: Shape, reduced: Shape) -> slice:
 
 def total(x: Array, shape: Shape) -> Array:
     """The sum of a C-contiguous array over all axes that `shape` has with size 1; they are kept."""
+    out = np.empty(shape, x.dtype)
+    for call in _summing(x, out):
+        call()
+    return out
+
+
+def _summing(x: Array, out: Array) -> list[Call]:
+    """The calls that sum a C-contiguous array over all axes that `out`, one too, has with size 1."""
+    calls: list[Call] = []
+    shape = out.shape
     while x.shape != shape:
         run = _longest_run(x.shape, shape)
         count, after = math.prod(x.shape[run]), math.prod(x.shape[run.stop :])
         ones = np.ones(count, x.dtype)
-        summed = x.reshape(-1, count) @ ones if after == 1 else ones @ x.reshape(-1, count, after)
-        x = summed.reshape(x.shape[: run.start] + shape[run] + x.shape[run.stop :])
-    return x
+        left = x.shape[: run.start] + shape[run] + x.shape[run.stop :]
+        target = out if left == shape else scratch(f"sums {len(calls)}", left, x.dtype)
+        if after == 1:
+            calls.append(partial(np.matmul, x.reshape(-1, count), ones, out=target.reshape(-1)))
+        else:
+            calls.append(partial(np.matmul, ones, x.reshape(-1, count, after), out=target.reshape(-1, after)))
+        x = target
+    return calls or [partial(np.copyto, out, x)]
 
 
-def total_product(x: Array, y: Array, shape: Shape) -> Array:
-    """The sum of ``x * y``, as `total`."""
+def _summing_products(x: Array, y: Array, out: Array) -> list[Call]:
+    """The calls that sum ``x * y``, as `_summing`."""
+    shape = out.shape
     if x.shape == shape:
-        return x * y
+        return [partial(np.multiply, x, y, out=out)]
     run = _longest_run(x.shape, shape)
     count = math.prod(x.shape[run])
     if run.stop < x.ndim or count < _ROW:
-        return total(np.multiply(x, y, out=scratch("product", x.shape, x.dtype)), shape)
-    summed = np.vecdot(x.reshape(-1, count), y.reshape(-1, count))
-    return total(summed.reshape(x.shape[: run.start] + shape[run]), shape)
-
-
-def joined(parts: tuple[Array, ...], shape: Shape) -> Array:
-    """Small arrays of all blocks as one: added up, or one after the other where the first axis does not repeat."""
-    if len(parts) == 1:
-        return parts[0]
-    together = np.concatenate(parts)
-    return together if together.shape == shape else np.add.reduce(together, axis=0, keepdims=True)
+        product = scratch("product", x.shape, x.dtype)
+        return [partial(np.multiply, x, y, out=product), *_summing(product, out)]
+    left = x.shape[: run.start] + shape[run]
+    target = out if left == shape else scratch("products", left, x.dtype)
+    dot = partial(np.vecdot, x.reshape(-1, count), y.reshape(-1, count), out=target.reshape(-1))
+    return [dot] if target is out else [dot, *_summing(target, out)]
 
 
 def moments(x: Array, axes: Shape) -> tuple[Array, Array]:
     """Return the mean and the biased variance of `x` over `axes`, which are kept with size 1.
 
-    The blocks are merged as in Chan, Golub & LeVeque (1983). The variance is the mean of the squares less the square
-    of the mean, but where the mean is the larger one, which would cost digits: there, the mean is subtracted first.
+    The variance is the mean of the squares less the square of the mean; if that is the larger one somewhere, which
+    would cost digits, the mean is subtracted first.
     """
     shape = tuple(1 if axis in axes else n for axis, n in enumerate(x.shape))
     if not x.size:
         return np.full(shape, np.nan, x.dtype), np.full(shape, np.nan, x.dtype)
-    layout = _Layout(x, shape)
-    x_, small, number = layout.bring(x), layout.merged(shape), x.dtype.type
+    layout = _layout_of(x, shape)
+    x_, small, count = layout.bring(x), layout.merged(shape), x.dtype.type(x.size // math.prod(shape))
+    sums, squares = _Sums(layout, small, x.dtype), _Sums(layout, small, x.dtype)
 
-    def compute(part: slice) -> tuple[Array, ...]:
-        block = x_[part]
-        reduced = tuple(map(min, block.shape, small))
-        count = number(block.size // math.prod(reduced))
-        if block.shape == reduced:
-            return block.copy(), np.zeros_like(block), np.full((1,) * block.ndim, count)
-        mean = total(block, reduced) / count
-        variance = total_product(block, block, reduced) / count - mean * mean
-        if np.any(mean * mean > 16 * variance):
-            deviations = np.subtract(block, mean, out=scratch("deviations", block.shape, block.dtype))
-            variance = total_product(deviations, deviations, reduced) / count
-        return mean, variance, np.full((1,) * block.ndim, count)
+    def add_up(block: tuple[int, slice]) -> list[Call]:
+        values = x_[block[1]]
+        return [*_summing(values, sums.place(*block)), *_summing_products(values, values, squares.place(*block))]
 
-    means, variances, counts = map(np.concatenate, layout.over_blocks(compute))
-    if means.shape != small:
-        shares = counts * number(math.prod(shape) / x.size)
-        mean = np.sum(means * shares, axis=0, keepdims=True)
-        variances = np.sum((variances + (means - mean) ** 2) * shares, axis=0, keepdims=True)
-        means = mean
-    return layout.restore(means, shape), layout.restore(variances, shape)
+    layout.over_blocks(add_up)
+    mean = sums.together() / count
+    variance = squares.together() / count - mean * mean
+    if np.any(mean * mean > 16 * variance):
+
+        def add_up_deviations(block: tuple[int, slice]) -> list[Call]:
+            values = x_[block[1]]
+            deviations = scratch("deviations", values.shape, x.dtype)
+            middle = mean[block[1]] if sums.own else mean
+            subtract = partial(np.subtract, values, middle, out=deviations)
+            return [subtract, *_summing_products(deviations, deviations, squares.place(*block))]
+
+        layout.over_blocks(add_up_deviations)
+        variance = squares.together() / count
+    return layout.restore(mean, shape), layout.restore(variance, shape)
 
 
 def scale_shift(x: Array, scale: Array, shift: Array) -> Array:
@@ -183,16 +234,46 @@ def scale_shift(x: Array, scale: Array, shift: Array) -> Array:
     y = empty_like(x)
     if not x.size or scale.shape == x.shape:
         return np.add(np.multiply(x, scale, out=y), shift, out=y)
-    layout = _Layout(x, scale.shape)
+    layout = _layout_of(x, scale.shape)
     x_, y_ = layout.bring(x), layout.bring(y)
     scales, shifts = layout.repeated(layout.bring(scale)), layout.repeated(layout.bring(shift))
 
-    def compute(part: slice) -> None:
-        np.multiply(x_[part], scales(part), out=y_[part])
-        np.add(y_[part], shifts(part), out=y_[part])
+    def plan(block: tuple[int, slice]) -> list[Call]:
+        part = block[1]
+        (factor, bring_factor), (term, bring_term) = scales(part), shifts(part)
+        return [
+            *bring_factor,
+            partial(np.multiply, x_[part], factor, out=y_[part]),
+            *bring_term,
+            partial(np.add, y_[part], term, out=y_[part]),
+        ]
 
-    layout.over_blocks(compute)
+    layout.over_blocks(plan)
     return y
+
+
+def scale_shift_grad(g: Array, x: Array, scale: Array) -> tuple[Array, Array, Array]:
+    """Return the gradients of `scale_shift` by `x`, by `scale` and by `shift`."""
+    if not x.size:
+        return np.zeros_like(x), np.zeros_like(scale), np.zeros_like(scale)
+    layout = _layout_of(x, scale.shape)
+    by_x = empty_like(x)
+    g_, x_, scale_, out = map(layout.bring, (g, x, scale, by_x))
+    scales = layout.repeated(scale_)
+    by_scale, by_shift = (_Sums(layout, scale_.shape, x.dtype) for _ in range(2))
+
+    def plan(block: tuple[int, slice]) -> list[Call]:
+        part = block[1]
+        factor, bring_factor = scales(part)
+        return [
+            *_summing(g_[part], by_shift.place(*block)),
+            *_summing_products(g_[part], x_[part], by_scale.place(*block)),
+            *bring_factor,
+            partial(np.multiply, g_[part], factor, out=out[part]),
+        ]
+
+    layout.over_blocks(plan)
+    return by_x, layout.restore(by_scale.together(), scale.shape), layout.restore(by_shift.together(), scale.shape)
 
 
 def normalize(x: Array, mean: Array, rstd: Array, weight: Array, bias: Array) -> Array:
@@ -228,17 +309,19 @@ def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) 
     if _elementwise(x, rstd, weight):
         return layer_norm.normalize_grad(g, x, mean, rstd, weight)
     scale = rstd * weight
-    layout = _Layout(x, rstd.shape, weight.shape)
+    layout = _layout_of(x, rstd.shape, weight.shape)
     g_, x_, mean_, rstd_, weight_ = map(layout.bring, (g, x, mean, rstd, weight))
     small = layout.merged(scale.shape)
     count = x.dtype.type(x.size // rstd.size)
+    sums, products = _Sums(layout, small, x.dtype), _Sums(layout, small, x.dtype)
 
-    def add_up(part: slice) -> tuple[Array, ...]:
-        reduced = tuple(map(min, layout.block(part), small))
-        return total(g_[part], reduced), total_product(g_[part], x_[part], reduced)
+    def add_up(block: tuple[int, slice]) -> list[Call]:
+        g_block, x_block = g_[block[1]], x_[block[1]]
+        return [*_summing(g_block, sums.place(*block)), *_summing_products(g_block, x_block, products.place(*block))]
 
-    sum_g, sum_gx = (joined(parts, small) for parts in layout.over_blocks(add_up))
-    sum_gz = (sum_gx - mean_ * sum_g) * rstd_
+    layout.over_blocks(add_up)
+    sum_g = sums.together()
+    sum_gz = (products.together() - mean_ * sum_g) * rstd_
     mean_h, mean_hz = (total(s * weight_, rstd_.shape) / count for s in (sum_g, sum_gz))
     slope = -rstd_ * rstd_ * mean_hz
     offset = -mean_ * slope - rstd_ * mean_h
@@ -246,11 +329,19 @@ def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) 
     out = layout.bring(by_x)
     scales, slopes, offsets = map(layout.repeated, (layout.bring(scale), slope, offset))
 
-    def apply(part: slice) -> None:
-        line = np.multiply(x_[part], slopes(part), out=scratch("line", layout.block(part), x.dtype))
-        np.add(line, offsets(part), out=line)
-        np.multiply(g_[part], scales(part), out=out[part])
-        np.add(out[part], line, out=out[part])
+    def apply(block: tuple[int, slice]) -> list[Call]:
+        part = block[1]
+        line = scratch("line", layout.block(part), x.dtype)
+        (factor, bring_factor), (rise, bring_rise), (start, bring_start) = scales(part), slopes(part), offsets(part)
+        return [
+            *bring_rise,
+            partial(np.multiply, x_[part], rise, out=line),
+            *bring_start,
+            partial(np.add, line, start, out=line),
+            *bring_factor,
+            partial(np.multiply, g_[part], factor, out=out[part]),
+            partial(np.add, out[part], line, out=out[part]),
+        ]
 
     layout.over_blocks(apply)
     by_weight, by_bias = (layout.restore(total(s, weight_.shape), weight.shape) for s in (sum_gz, sum_g))

@@ -10,14 +10,14 @@ from tinygrad_cnn.ops.indexing import one_hot
 from tinygrad_cnn.ops.interpolate import interpolate
 from tinygrad_cnn.ops.linalg import linear
 from tinygrad_cnn.ops.local_norm import local_contrast_norm, local_response_norm, normalize
-from tinygrad_cnn.ops.loss import cross_entropy, mse_loss, nll_loss
+from tinygrad_cnn.ops.loss import cross_entropy, nll_loss
 from tinygrad_cnn.ops.norm import batch_norm, dropout, dropout2d, group_norm, instance_norm, layer_norm
 from tinygrad_cnn.ops.padding import pad
 from tinygrad_cnn.ops.piecewise import hardsigmoid, hardswish, hardtanh, leaky_relu, prelu, relu6
 from tinygrad_cnn.ops.pool import adaptive_avg_pool2d, avg_pool2d, lp_pool2d, max_pool1d, max_pool2d
 from tinygrad_cnn.ops.pool_positions import adaptive_max_pool2d, max_unpool2d, stochastic_pool2d
 from tinygrad_cnn.ops.probability_loss import binary_cross_entropy, binary_cross_entropy_with_logits, kl_div
-from tinygrad_cnn.ops.regression_loss import huber_loss, l1_loss, smooth_l1_loss
+from tinygrad_cnn.ops.regression_loss import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 from tinygrad_cnn.ops.unfold import fold, unfold
 from tinygrad_cnn.types import Array, DTypeLike
 

@@ -123,8 +123,8 @@ def check_reduction(operation: str, reduction: Any) -> None:
         raise ValueError(f"{operation}: reduction expects 'none', 'mean' or 'sum' but got {reduction!r}")
 
 
-def _classes(operation: str, input: Array, target: Any, ignore_index: int) -> tuple[np.ndarray, np.ndarray]:
-    """The class of each sample (0 for ignored ones), and which samples count, both of the shape of `target`."""
+def _classes(operation: str, input: Array, target: Any, ignore_index: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """The class of each sample (0 for ignored ones), and which samples count (None: all), of the shape of `target`."""
     check_int(operation, "ignore_index", ignore_index)
     classes = target.data if isinstance(target, Variable) else np.asarray(target)
     if classes.dtype.kind not in "iu":
@@ -133,12 +133,31 @@ def _classes(operation: str, input: Array, target: Any, ignore_index: int) -> tu
     expected = () if len(shape) == 1 else (shape[0], *shape[2:])
     if classes.shape != expected:
         raise ValueError(f"{operation}: target expects shape {expected} but has {classes.shape} (input {shape})")
-    counted = classes != ignore_index
     count = shape[0] if len(shape) == 1 else shape[1]
+    classes = classes.astype(np.int64, copy=False)
+    # Without a sign negative numbers are large ones: one comparison, in a loss that every training step computes.
+    if not 0 <= ignore_index < count and np.count_nonzero(classes.view(np.uint64) < count) == classes.size:
+        return classes, None
+    counted = classes != ignore_index
     wrong = counted & ((classes < 0) | (classes >= count))
     if wrong.any():
         raise IndexError(f"{operation}: target expects 0 <= class < {count} but holds {classes[wrong][0]}")
     return np.where(counted, classes, 0), counted
+
+
+def _used(
+    input: Array, classes: np.ndarray, counted: np.ndarray | None, weights: np.ndarray | None
+) -> tuple[np.ndarray, float]:
+    """The factor of each sample, and their sum, which the mean divides by."""
+    if weights is None and counted is None:
+        return np.ones(classes.shape, input.dtype), float(classes.size)
+    column = np.ones(_class_count(input), input.dtype) if weights is None else weights
+    used = column[classes] if counted is None else np.where(counted, column[classes], input.dtype.type(0))
+    return used, np.sum(used).item()
+
+
+def _class_count(input: Array) -> int:
+    return input.shape[0] if input.ndim == 1 else input.shape[1]
 
 
 def _class_weights(operation: str, input: Array, weight: Any) -> np.ndarray | None:
@@ -147,7 +166,7 @@ def _class_weights(operation: str, input: Array, weight: Any) -> np.ndarray | No
     if isinstance(weight, Variable) and weight._requires_grad:
         raise NotImplementedError(f"{operation}: weight requires a gradient, but the loss is not differentiable there")
     weights = weight.data if isinstance(weight, Variable) else np.asarray(weight)
-    classes = input.shape[0] if input.ndim == 1 else input.shape[1]
+    classes = _class_count(input)
     if weights.shape != (classes,):
         raise ValueError(f"{operation}: weight expects shape ({classes},), one for each class, but has {weights.shape}")
     if weights.dtype != input.dtype:
@@ -205,16 +224,52 @@ def nll_loss(
     _check_logits(operation, input)
     check_reduction(operation, reduction)
     classes, counted = _classes(operation, input, target, ignore_index)
-    weights = _class_weights(operation, input, weight)
-    used = counted.astype(input.dtype) if weights is None else np.where(counted, weights[classes], 0)
-    dim = 0 if input.ndim == 1 else 1
-    chosen = squeeze(gather(input, dim, np.expand_dims(classes, dim).astype(np.int64)), dim)
-    # Selected before it is scaled: a class of weight 0 and probability 0 contributes 0 * -inf otherwise.
-    losses = chosen * -used
-    if reduction == "none":
-        return losses
-    total = sum(losses)
-    return total if reduction == "sum" else total / np.sum(used).item()
+    used, divisor = _used(input, classes, counted, _class_weights(operation, input, weight))
+    if input.ndim == 1:
+        losses = _nll(unsqueeze(input, 0), classes[None], used[None], _divisor(reduction, divisor))
+        return squeeze(losses, 0) if reduction == "none" else losses
+    return _nll(input, classes, used, _divisor(reduction, divisor))
+
+
+def _divisor(reduction: str, divisor: float) -> float | None:
+    """What the sum of the losses is divided by; None if they are not added up."""
+    return None if reduction == "none" else 1.0 if reduction == "sum" else divisor
+
+
+def _combined(losses: np.ndarray, used: np.ndarray, divisor: float | None) -> np.ndarray:
+    """``losses * used``, where 0 * inf is 0: as they are, or their sum divided by `divisor`."""
+    losses = np.multiply(losses, used, out=np.zeros_like(losses), where=used != 0)
+    return losses if divisor is None else np.add.reduce(losses, axis=None) / losses.dtype.type(divisor)
+
+
+def _shared_out(g, divisor):
+    """The cotangent of each loss, from that of what `_combined` returns; 0 where no sample counts, as in PyTorch."""
+    if divisor is None:
+        return g
+    return g / divisor if divisor else g * 0
+
+
+# Classes and factors of the samples are arrays in what follows.
+@primitive
+def _nll(input: Array, classes: Array, used: Array, divisor: float | None) -> Array:
+    """``-used * input[classes]`` over dimension 1; the sum of it, divided, unless `divisor` is None."""
+    return _combined(-kernels.pick(input, classes), used, divisor)
+
+
+@_nll.vjp("input")
+def _(g, input, classes, used, divisor):
+    return _put(-(_shared_out(g, divisor) * used), input, classes)
+
+
+@primitive(constants=("input",))
+def _put(values: Array, input: Array, classes: Array) -> Array:
+    """An array like `input` with `values` at the classes and 0 elsewhere."""
+    return kernels.put_back(values, input, classes)
+
+
+@_put.vjp("values")
+def _(g, classes):
+    return squeeze(gather(g, 1, np.expand_dims(classes, 1)), 1)
 
 
 @primitive
@@ -237,21 +292,18 @@ def _(g, input):
     return -unsqueeze(g, 1) * _log_softmax(input, 1)
 
 
-# Positions of classes, and factors, are arrays. The probabilities are kept from the forward pass, as the exponential
-# function is most of the work; the derivatives of the gradient compute them again, from the input.
+# The probabilities are kept from the forward pass, as the exponential function is most of the work; the derivatives of
+# the gradient compute them again, from the input.
 @primitive
-def _class_cross_entropy(input: Array, classes: Array, used: Array) -> Array:
-    """``-used * log_softmax(input)[classes]`` over dimension 1, where 0 * log(0) is 0."""
-    powers, total, peak = kernels.exponentials(input, 1)
-    positions = np.expand_dims(classes, 1)
-    losses = (np.log(total) - (np.take_along_axis(input, positions, 1) - peak))[:, 0]
-    losses = np.multiply(losses, used, out=np.zeros_like(losses), where=used != 0)
-    return Residuals(losses, powers=powers, total=total)
+def _class_cross_entropy(input: Array, classes: Array, used: Array, divisor: float | None) -> Array:
+    """``-used * log_softmax(input)[classes]`` over dimension 1; the sum of it, divided, unless `divisor` is None."""
+    losses, powers, total = kernels.cross_entropy(input, classes)
+    return Residuals(_combined(losses, used, divisor), powers=powers, total=total)
 
 
 @_class_cross_entropy.vjp("input")
-def _(g, input, classes, used, powers, total):
-    return _class_cross_entropy_grad(g, input, classes, used, powers, total)
+def _(g, input, classes, used, divisor, powers, total):
+    return _class_cross_entropy_grad(_shared_out(g, divisor), input, classes, used, powers, total)
 
 
 @primitive(constants=("powers", "total"))
@@ -259,11 +311,7 @@ def _class_cross_entropy_grad(
     g: Array, input: Array, classes: Array, used: Array, powers: Array, total: Array
 ) -> Array:
     """``g * used * (softmax(input) - 1 at the class)``."""
-    factors = np.expand_dims(g * used, 1)
-    gradient = kernels.scaled(powers, factors / total, 1)
-    positions = np.expand_dims(classes, 1)
-    np.put_along_axis(gradient, positions, np.take_along_axis(gradient, positions, 1) - factors, 1)
-    return gradient
+    return kernels.cross_entropy_grad(g * used, classes, powers, total)
 
 
 @_class_cross_entropy_grad.vjp("g")
@@ -333,15 +381,13 @@ def cross_entropy(
         losses = _cross_entropy(batched, expected if input.ndim > 1 else unsqueeze(expected, 0))
     else:
         classes, counted = _classes(operation, input, target, ignore_index)
-        column = np.ones(batched.shape[1], input.dtype) if weights is None else weights
-        used = np.where(counted, column[classes], input.dtype.type(0))
-        divisor = np.sum(used).item()
+        used, divisor = _used(input, classes, counted, weights)
         if input.ndim == 1:
-            classes, counted, used = classes[None], counted[None], used[None]
-        if smoothing:
-            losses = _cross_entropy(batched, _smoothed(classes, counted, used, column, batched, smoothing))
-        else:
-            losses = _class_cross_entropy(batched, classes, used)
+            classes, used = classes[None], used[None]
+        if not smoothing:
+            losses = _class_cross_entropy(batched, classes, used, _divisor(reduction, divisor))
+            return squeeze(losses, 0) if input.ndim == 1 and reduction == "none" else losses
+        losses = _cross_entropy(batched, _smoothed(classes, counted, used, weights, batched, smoothing))
     if input.ndim == 1:
         losses = squeeze(losses, 0)
     if reduction == "none":
@@ -351,12 +397,20 @@ def cross_entropy(
 
 
 def _smoothed(
-    classes: np.ndarray, counted: np.ndarray, used: np.ndarray, column: np.ndarray, input: Array, smoothing: float
+    classes: np.ndarray,
+    counted: np.ndarray | None,
+    used: np.ndarray,
+    weights: np.ndarray | None,
+    input: Array,
+    smoothing: float,
 ) -> np.ndarray:
     """Class indices as a distribution for each sample, weighted and smoothed."""
     number = input.dtype.type
-    row = column.reshape((-1,) + (1,) * (input.ndim - 2))
-    distribution = np.where(np.expand_dims(counted, 1), row * number(smoothing / len(column)), number(0))
+    count = input.shape[1]
+    shares = np.full(count, smoothing / count, input.dtype) if weights is None else weights * number(smoothing / count)
+    row = shares.reshape((-1,) + (1,) * (input.ndim - 2))
+    present = np.True_ if counted is None else counted.reshape(classes.shape)[:, None]
+    distribution = np.where(present, np.broadcast_to(row, tuple(input.shape)), number(0))
     positions = np.expand_dims(classes, 1)
     peaks = np.take_along_axis(distribution, positions, 1) + np.expand_dims(used * number(1 - smoothing), 1)
     np.put_along_axis(distribution, positions, peaks, 1)
@@ -385,46 +439,10 @@ def _mixed_target(
     return expected, float(samples)
 
 
-def mse_loss(
-    input: Array,
-    target: Array,
-    size_average: None = None,
-    reduce: None = None,
-    reduction: str = "mean",
-    weight: Array | None = None,
-) -> Array:
-    """The squared difference, elementwise, and its mean or sum.
-
-    Parameters
-    ----------
-    input, target : tensor of one shape
-        Shapes that broadcast are refused: they are rarely meant.
-    size_average, reduce : None
-        Deprecated in PyTorch; accepted as None alone.
-    reduction : "mean", "sum" or "none"
-    weight : tensor of that shape, optional
-        Factors of the squares; the mean divides by their sum.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-    """
-    operation = "mse_loss"
-    check_deprecated(operation, size_average, reduce)
-    check_tensor(operation, "input", input)
-    for name, x in (("target", target), ("weight", weight)):
-        if x is not None and tuple(input.shape) != tuple(x.shape):
-            raise ValueError(
-                f"{operation}: {name} expects the shape of input {tuple(input.shape)} but has {tuple(x.shape)}"
-            )
-    check_reduction(operation, reduction)
-    difference = input - target
-    squares = difference * difference
-    if weight is None:
-        return reduced(squares, reduction)
-    total = reduced(squares * weight, "sum" if reduction == "mean" else reduction)
-    return total / sum(weight) if reduction == "mean" else total
+def in_one_pass(input: Array, target: Array, reduction: str) -> bool:
+    """Whether the kernels that sum losses as they compute them apply: for a reduction of single or double precision."""
+    alike = input.dtype == target.dtype and input.dtype in (np.float32, np.float64)
+    return alike and reduction != "none" and 0 not in input.shape
 
 
 def reduced(losses: Array, reduction: str) -> Array:

@@ -65,7 +65,7 @@ def batch_norm(
         raise ValueError(
             f"batch_norm: input expects more than 1 value per channel in training but has {tuple(input.shape)}"
         )
-    y, mean, var = standardize(input, dims, eps, _shaped(weight, row), _shaped(bias, row))
+    y, mean, var = standardize(input, dims, eps, weight, bias, row)
     if count:
         _update_running(running_mean, mean, momentum)
         _update_running(running_var, var * var.dtype.type(count / (count - 1)), momentum)
@@ -128,7 +128,7 @@ def instance_norm(
         raise ValueError(
             f"instance_norm: input expects more than 1 position in each channel but has {tuple(input.shape)}"
         )
-    y, mean, var = standardize(input, dims, eps, _shaped(weight, row), _shaped(bias, row))
+    y, mean, var = standardize(input, dims, eps, weight, bias, row)
     if math.prod(input.shape):
         _update_running(running_mean, np.mean(mean, axis=0), momentum)
         _update_running(running_var, np.mean(var, axis=0) * var.dtype.type(count / (count - 1)), momentum)
@@ -182,7 +182,7 @@ def layer_norm(
     first = input.ndim - len(shape)
     row = (1,) * first + shape
     dims = tuple(range(first, input.ndim))
-    return standardize(input, dims, check_float(operation, "eps", eps), _shaped(weight, row), _shaped(bias, row))[0]
+    return standardize(input, dims, check_float(operation, "eps", eps), weight, bias, row)[0]
 
 
 def group_norm(
@@ -229,8 +229,9 @@ def group_norm(
         reshape(input, (batch, *split, positions)),
         (2, 3),
         check_float(operation, "eps", eps),
-        _shaped(weight, row),
-        _shaped(bias, row),
+        weight,
+        bias,
+        row,
     )
     return reshape(y, tuple(input.shape))
 
@@ -261,10 +262,6 @@ def _check_small(operation: str, input: Array, shape: tuple[int, ...], **named: 
             )
         if x.dtype != input.dtype:
             raise TypeError(f"{operation}: {name} expects the dtype of input, {input.dtype}, but has {x.dtype}")
-
-
-def _shaped(x: Array | None, shape: tuple[int, ...]) -> Array | None:
-    return None if x is None else reshape(x, shape)
 
 
 def _with_running(operation, input, running_mean, running_var, weight, bias, row, eps):

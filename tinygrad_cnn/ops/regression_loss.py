@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_float, check_tensor
+from tinygrad_cnn.kernels import regression_loss as kernels
 from tinygrad_cnn.kernels.elementwise import empty_like
-from tinygrad_cnn.ops.elementwise import clamp, sign
-from tinygrad_cnn.ops.loss import check_deprecated, check_reduction, reduced
+from tinygrad_cnn.ops.elementwise import abs, clamp, le, sign, where
+from tinygrad_cnn.ops.loss import check_deprecated, check_reduction, in_one_pass, reduced
 from tinygrad_cnn.ops.reduction import sum
 from tinygrad_cnn.types import Array
 
@@ -47,6 +50,111 @@ def _(g, input, target, delta):
 @_huber.vjp("target")
 def _(g, input, target, delta):
     return g * clamp(target - input, -delta, delta)
+
+
+@primitive
+def _total_huber(input: Array, target: Array, delta: float, divisor: float) -> Array:
+    """The sum of `_huber`, divided."""
+    return np.true_divide(kernels.sum_of_huber(input, target, delta), input.dtype.type(divisor))
+
+
+@_total_huber.vjp("input")
+def _(g, input, target, delta, divisor):
+    return _huber_slope(g / divisor, input, target, delta)
+
+
+@_total_huber.vjp("target")
+def _(g, input, target, delta, divisor):
+    return _huber_slope(g / divisor, target, input, delta)
+
+
+@primitive
+def _huber_slope(g: Array, input: Array, target: Array, delta: float) -> Array:
+    """``g * clamp(input - target, -delta, delta)``, for a 0-d `g`."""
+    return kernels.huber_slope(g, input, target, delta)
+
+
+@_huber_slope.vjp("g")
+def _(h, input, target, delta):
+    return h * clamp(input - target, -delta, delta)
+
+
+@_huber_slope.vjp("input")
+def _(h, g, input, target, delta):
+    return where(le(abs(input - target), delta), h * g, 0)
+
+
+@_huber_slope.vjp("target")
+def _(h, g, input, target, delta):
+    return where(le(abs(input - target), delta), -h * g, 0)
+
+
+def _reduced_huber(input: Array, target: Array, delta: float, reduction: str, divisor: float = 1.0) -> Array:
+    """The losses of `_huber` divided by `divisor`: their mean, their sum, or each."""
+    if not in_one_pass(input, target, reduction):
+        losses = reduced(_huber(input, target, delta), reduction)
+        return losses if divisor == 1 else losses / divisor
+    return _total_huber(input, target, delta, divisor * math.prod(input.shape) if reduction == "mean" else divisor)
+
+
+@primitive
+def _total_squares(input: Array, target: Array, divisor: float) -> Array:
+    """``sum((x - t)**2) / divisor``."""
+    return np.true_divide(kernels.sum_of_squares(input, target), input.dtype.type(divisor))
+
+
+@_total_squares.vjp("input")
+def _(g, input, target, divisor):
+    return g * (2 / divisor) * (input - target)
+
+
+@_total_squares.vjp("target")
+def _(g, input, target, divisor):
+    return g * (2 / divisor) * (target - input)
+
+
+def mse_loss(
+    input: Array,
+    target: Array,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    weight: Array | None = None,
+) -> Array:
+    """The squared difference, elementwise, and its mean or sum.
+
+    Parameters
+    ----------
+    input, target : tensor of one shape
+        Shapes that broadcast are refused: they are rarely meant.
+    size_average, reduce : None
+        Deprecated in PyTorch; accepted as None alone.
+    reduction : "mean", "sum" or "none"
+    weight : tensor of that shape, optional
+        Factors of the squares; the mean divides by their sum.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    operation = "mse_loss"
+    check_deprecated(operation, size_average, reduce)
+    check_tensor(operation, "input", input)
+    for name, x in (("target", target), ("weight", weight)):
+        if x is not None and tuple(input.shape) != tuple(x.shape):
+            raise ValueError(
+                f"{operation}: {name} expects the shape of input {tuple(input.shape)} but has {tuple(x.shape)}"
+            )
+    check_reduction(operation, reduction)
+    if weight is None and in_one_pass(input, target, reduction):
+        return _total_squares(input, target, float(math.prod(input.shape)) if reduction == "mean" else 1.0)
+    difference = input - target
+    squares = difference * difference
+    if weight is None:
+        return reduced(squares, reduction)
+    total = reduced(squares * weight, "sum" if reduction == "mean" else reduction)
+    return total / sum(weight) if reduction == "mean" else total
 
 
 def l1_loss(
@@ -127,8 +235,9 @@ def huber_loss(
     bound = check_float(operation, "delta", delta)
     if bound <= 0:
         raise ValueError(f"{operation}: delta expects a positive number but got {delta}")
-    losses = _huber(input, target, bound)
-    return reduced(losses if weight is None else losses * weight, reduction)
+    if weight is None:
+        return _reduced_huber(input, target, bound, reduction)
+    return reduced(_huber(input, target, bound) * weight, reduction)
 
 
 def smooth_l1_loss(
@@ -173,8 +282,7 @@ def smooth_l1_loss(
     bound = check_float(operation, "beta", beta, 0)
     if bound == 0:
         return reduced(_absolute_difference(input, target), reduction)
-    total = reduced(_huber(input, target, bound), reduction)
-    return total if bound == 1 else total / bound
+    return _reduced_huber(input, target, bound, reduction, divisor=bound)
 
 
 def check_alike(operation: str, input: Array, reduction: str, kinds: str = "f", **others: Array | None) -> None:

@@ -12,6 +12,7 @@ from tinygrad_cnn.autograd import Variable, primitive
 from tinygrad_cnn.kernels import normalize as kernels
 from tinygrad_cnn.ops.elementwise import sqrt
 from tinygrad_cnn.ops.reduction import mean as average
+from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.types import Array
 
 __all__ = ["scale_shift", "standardize"]
@@ -23,27 +24,42 @@ def scale_shift(input: Array, scale: Array, shift: Array) -> Array:
     return kernels.scale_shift(input, scale, shift)
 
 
-@scale_shift.vjp("input")
-def _(g, scale):
-    return g * scale
+@scale_shift.vjp("input", "scale", "shift")
+def _(g, input, scale):
+    return _scale_shift_grad(g, input, scale)
 
 
-@scale_shift.vjp("scale")
-def _(g, input):
-    return g * input
+@primitive
+def _scale_shift_grad(g: Array, input: Array, scale: Array) -> tuple[Array, Array, Array]:
+    """The gradients of `scale_shift` in `input`, `scale` and `shift`, from the cotangent `g`."""
+    return kernels.scale_shift_grad(g, input, scale)
 
 
-@scale_shift.vjp("shift")
-def _(g):
-    return g
+# The scalar to differentiate is <h, g scale> + <u, sum(g x)> + <v, sum(g)>.
+@_scale_shift_grad.vjp("g")
+def _(cotangents, input, scale):
+    h, u, v = cotangents
+    return h * scale + u * input + v
+
+
+@_scale_shift_grad.vjp("input")
+def _(cotangents, g):
+    return cotangents[1] * g
+
+
+@_scale_shift_grad.vjp("scale")
+def _(cotangents, g):
+    return cotangents[0] * g
 
 
 # `mean` and `var` are those of `input` over the dimensions in which they have size 1. They are handed over because the
 # caller may want them too; the derivatives in `input` are total ones, through both of them.
 @primitive(constants=("mean", "var"))
-def _standardize(input: Array, weight: Array, bias: Array, mean: Array, var: Array, eps: float) -> Array:
-    """``(x - mean) / sqrt(var + eps) * weight + bias``."""
-    return kernels.normalize(input, mean, _inverse_root(var, eps), weight, bias)
+def _standardize(
+    input: Array, weight: Array, bias: Array, mean: Array, var: Array, eps: float, row: tuple[int, ...]
+) -> Array:
+    """``(x - mean) / sqrt(var + eps) * weight + bias``, with weight and bias brought to the shape `row`."""
+    return kernels.normalize(input, mean, _inverse_root(var, eps), weight.reshape(row), bias.reshape(row))
 
 
 def _inverse_root(var: np.ndarray, eps: float) -> np.ndarray:
@@ -51,8 +67,9 @@ def _inverse_root(var: np.ndarray, eps: float) -> np.ndarray:
 
 
 @_standardize.vjp("input", "weight", "bias")
-def _(g, input, weight, mean, var, eps):
-    return _standardize_grad(g, input, weight, mean, var, eps)
+def _(g, input, weight, mean, var, eps, row):
+    by_input, by_weight, by_bias = _standardize_grad(g, input, reshape(weight, row), mean, var, eps)
+    return by_input, reshape(by_weight, weight.shape), reshape(by_bias, weight.shape)
 
 
 @primitive(constants=("mean", "var"))
@@ -64,7 +81,7 @@ def _standardize_grad(
 
 
 def _standardized(input, mean, var, eps):
-    return _standardize(input, np.ones_like(mean), np.zeros_like(mean), mean, var, eps)
+    return _standardize(input, np.ones_like(mean), np.zeros_like(mean), mean, var, eps, mean.shape)
 
 
 def _pulled_back(g, input, mean, var, eps):
@@ -100,7 +117,7 @@ def _(cotangents, g, input, weight, mean, var, eps):
 
 
 def standardize(
-    input: Array, dims: tuple[int, ...], eps: float, weight: Array | None = None, bias: Array | None = None
+    input: Array, dims: tuple[int, ...], eps: float, weight: Array | None, bias: Array | None, row: tuple[int, ...]
 ) -> tuple[Array, np.ndarray, np.ndarray]:
     """``(x - mean) / sqrt(var + eps) * weight + bias``, with the moments of `input` over `dims`, and these moments.
 
@@ -110,16 +127,20 @@ def standardize(
     dims : tuple of int
         At least one; all that have size 1 in the moments.
     eps : float
-    weight, bias : tensor, optional
-        Of as many dimensions as `input`, with size 1 where they repeat.
+    weight, bias : tensor or None
+        Of one shape.
+    row : tuple of int
+        What that is brought to: as many dimensions as `input` has, with size 1 where they repeat.
 
     Returns
     -------
     tensor, and the mean and the biased variance as arrays with the dimensions kept
     """
     mean, var = kernels.moments(input.data if isinstance(input, Variable) else input, dims)
+    if weight is None and bias is None:
+        row = (1,) * input.ndim
     if weight is None:  # of the shape of the bias, as their gradients are found together
-        weight = np.ones((1,) * input.ndim if bias is None else tuple(bias.shape), input.dtype)
+        weight = np.ones(row if bias is None else tuple(bias.shape), input.dtype)
     if bias is None:
-        bias = np.zeros((1,) * input.ndim, input.dtype)
-    return _standardize(input, weight, bias, mean, var, eps), mean, var
+        bias = np.zeros(tuple(weight.shape), input.dtype)
+    return _standardize(input, weight, bias, mean, var, eps, row), mean, var
