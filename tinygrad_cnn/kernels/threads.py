@@ -34,8 +34,9 @@ __all__ = ["Call", "get_num_threads", "parallel", "parallel_calls", "set_num_thr
 _ENVIRONMENT_VARIABLE = "TINYGRAD_CNN_NUM_THREADS"
 # More helpers than this are never used.
 _MOST_HELPERS = 255
-# When others want the cores, waiting awake takes them from those that one waits for. Seconds without it, then.
-_CALM = 0.25
+# When others want the cores, waiting awake takes them from those that one waits for. Seconds without it, then: few,
+# and each time that it happens again soon, twice as many.
+_SHORTEST_CALM, _LONGEST_CALM = 0.004, 0.25
 _NAP = 0.0001
 # Bells 0 and 1 announce jobs; from here on, one for each share says that it is done.
 _DONE = 2
@@ -102,6 +103,7 @@ class _Pool:
         self._job: _Job | None = None
         self._sleeping: deque[threading.Lock] = deque()
         self._calm_until = 0.0
+        self._calm_length = 0.0
 
     @property
     def _calm(self) -> bool:
@@ -154,11 +156,17 @@ class _Pool:
                     if self._calm:
                         time.sleep(_NAP)
                     elif not bells.wait(_DONE + number) and time.monotonic() - start > usual:
-                        self._calm_until = time.monotonic() + _CALM
+                        self._be_calm()
                 except BaseException as error:  # not yet: a helper still writes into arrays of this job
                     interrupt = error
         if interrupt is not None:
             raise interrupt
+
+    def _be_calm(self) -> None:
+        now = time.monotonic()
+        soon = now < self._calm_until + 2 * self._calm_length
+        self._calm_length = min(2 * self._calm_length, _LONGEST_CALM) if soon else _SHORTEST_CALM
+        self._calm_until = now + self._calm_length
 
     def _grow(self, size: int) -> None:
         if self._bells is None:
