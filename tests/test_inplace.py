@@ -108,3 +108,27 @@ def test_draws_in_place():
         x.normal_(0, -1)
     with pytest.raises(ValueError, match="clamp_: expected min, max or both"):
         x.clamp_()
+
+
+@pytest.mark.parametrize(
+    ("copy", "shape"),
+    [
+        (lambda x: x.flip(0), (3,)),
+        (lambda x: x.repeat(1), (3,)),
+        (lambda x: x.repeat(2, 1), (1, 3)),
+        (lambda x: x.tile(1), (3,)),
+        (lambda x: x.roll(0), (3,)),
+        (lambda x: x.sort(0).values, ()),
+        (lambda x: x.topk(1).values, ()),
+        (lambda x: x.max(0).values, ()),
+        (lambda x: x.cumsum(0), ()),
+        (lambda x: x.clone(), (3,)),
+    ],
+)
+def test_copies_have_memory_of_their_own(copy, shape):
+    """Writing into what is no view leaves the input alone, even where nothing had to move."""
+    x = tg.ones(shape)
+    y = copy(x)
+    y.fill_(5)
+    assert (x.data == 1).all()
+    assert (y.data == 5).all()

@@ -124,6 +124,15 @@ def test_what_is_no_picture_is_refused(transform, picture, error):
             call(picture)
 
 
+@every_transform
+def test_colours_come_first(transform):
+    """Pictures as CIFAR10 and ImageFolder hold them are refused: their last dimension is no width."""
+    photographs = np.zeros((2, 8, 9, 3), np.uint8)
+    for call, pictures in ((transform, photographs[0]), (transform, photographs), (transform.on_batch, photographs)):
+        with pytest.raises(ValueError, match=f"{type(transform).__name__}: picture expects .* put ToTensor before it"):
+            call(pictures)
+
+
 def test_they_work_in_a_loader_on_whole_batches(monkeypatch):
     def refuse(self, index):
         raise AssertionError("asked for one sample")

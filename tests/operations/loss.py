@@ -190,6 +190,7 @@ ROWS = [
         mse_loss,
         (
             Bad(Call(X, THREE), ValueError, r"mse_loss: target expects the shape of input \(2, 3\) but has \(3,\)"),
+            Bad(Call(X, 1.0), TypeError, "mse_loss: target expects a tensor but got 1.0"),
             Bad(Call(X, X, reduction="max"), ValueError, "mse_loss: reduction expects"),
             Bad(Call(X, X, size_average=True), ValueError, "mse_loss: size_average and reduce expect None"),
         ),

@@ -242,6 +242,11 @@ ROWS = [
                 Call(X, use_input_stats=False), ValueError, "instance_norm: running_mean and running_var must be given"
             ),
             Bad(Call(tg.ones(2, 3, 4), TWO), ValueError, r"instance_norm: running_mean expects shape \(3,\)"),
+            Bad(
+                Call(tg.ones(3, 2, 4), TWO),
+                ValueError,
+                "instance_norm: running_mean and running_var must be given together",
+            ),
         ),
     ),
     Row(

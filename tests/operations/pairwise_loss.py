@@ -167,6 +167,7 @@ ROWS = [
             *not_weighted("binary_cross_entropy", x=HALF),
             *floating("binary_cross_entropy"),
             Bad(Call(X, X), ValueError, r"binary_cross_entropy: input expects probabilities within \[0, 1\]"),
+            Bad(Call(HALF, X), ValueError, r"binary_cross_entropy: target expects probabilities within \[0, 1\]"),
         ),
         points=((Call(leaf(0.0, 1.0), tg.tensor([0.0, 1.0]).double(), reduction="sum"), (array(0, 0),)),),
     ),

@@ -345,6 +345,7 @@ ROWS = [
                 r"gather: index \(3, 1\) expects to be no larger",
             ),
         ),
+        points=((Call(leaf(1, 2, 3), 0, tg.tensor(2)), (array(0, 0, 1),)),),
     ),
     Row(
         "scatter_add",
@@ -362,6 +363,7 @@ ROWS = [
             ),
             Bad(Call(X, 5, FIRST, X), IndexError, "scatter_add: dim expects"),
         ),
+        points=((Call(leaf(1, 2, 3), 0, tg.tensor(2), leaf(4)[0].detach()), (array(1, 1, 1),)),),
     ),
     Row(
         "masked_fill",

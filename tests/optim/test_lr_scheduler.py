@@ -113,6 +113,9 @@ def test_a_plateau_is_waited_for():
         history.append(scheduler.get_last_lr()[0])
     assert history == [0.8] * 4 + [0.4] * 4 + [0.3] * 12
     assert scheduler.best == 1
+    with pytest.raises(TypeError, match=r"ReduceLROnPlateau.step: metrics expects a number but got 'loss'"):
+        scheduler.step("loss")
+    assert scheduler.last_epoch == 20
 
 
 # ------------------------------------------------------------------------------------------------ combinations

@@ -16,7 +16,7 @@ from tinygrad_cnn.kernels import accumulate as kernels
 from tinygrad_cnn.ops.dtypes import as_dtype
 from tinygrad_cnn.ops.elementwise import abs, cast, eq, ones_like, sign, where, zeros_like
 from tinygrad_cnn.ops.reduction import amax, amin
-from tinygrad_cnn.ops.shape import cat, flip, reshape
+from tinygrad_cnn.ops.shape import cat, reshape
 from tinygrad_cnn.types import Array, Dims, DTypeLike
 
 
@@ -93,13 +93,15 @@ def prod(input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: 
 
 
 @primitive
-def _cumsum(input: Array, dim: int) -> Array:
+def _cumsum(input: Array, dim: int, from_end: bool = False) -> Array:
+    if from_end:
+        return np.flip(kernels.cumulative_sum(np.flip(input, dim), dim), dim)
     return kernels.cumulative_sum(input, dim)
 
 
 @_cumsum.vjp("input")
-def _(g, dim):
-    return flip(_cumsum(flip(g, dim), dim), dim)
+def _(g, dim, from_end):
+    return _cumsum(g, dim, not from_end)
 
 
 def cumsum(input: Array, dim: int, *, dtype: DTypeLike | None = None) -> Array:

@@ -166,8 +166,8 @@ def gather(input: Array, dim: int, index: Array, *, sparse_grad: bool = False) -
     check_tensor("gather", "input", input)
     axis = check_dim("gather", dim, input.ndim)
     chosen = check_index("gather", input, axis, index)
-    if input.ndim == 0:
-        return _gather(input.reshape(1), 0, chosen.reshape(-1)).reshape(chosen.shape)
+    if input.ndim == 0 or chosen.ndim == 0:
+        return _gather(input.reshape(-1), 0, chosen.reshape(-1)).reshape(chosen.shape)
     return _gather(input, axis, chosen)
 
 
@@ -216,8 +216,9 @@ def scatter_add(input: Array, dim: int, index: Array, src: Array) -> Array:
         return clone(input)
     if max(src.ndim, 1) != max(chosen.ndim, 1) or any(n > m for n, m in zip(chosen.shape, src.shape, strict=False)):
         raise ValueError(f"scatter_add: index {chosen.shape} expects to be nowhere larger than src {tuple(src.shape)}")
-    if input.ndim == 0:
-        return scatter_add(input.reshape(1), 0, chosen.reshape(-1), src.reshape(-1)).reshape(())
+    if 0 in (input.ndim, chosen.ndim, src.ndim):
+        sum = scatter_add(input.reshape(-1), 0, chosen.reshape(-1), src.reshape(-1))
+        return sum.reshape(input.shape)
     if src.shape != chosen.shape:
         src = _getitem(src, tuple(slice(n) for n in chosen.shape)).reshape(chosen.shape)
     return _scatter_add(input, axis, chosen, src)

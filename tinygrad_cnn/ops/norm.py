@@ -119,6 +119,8 @@ def instance_norm(
     _check_small(
         operation, input, (channels,), running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
+    if (running_mean is None) != (running_var is None):
+        raise ValueError(f"{operation}: running_mean and running_var must be given together")
     row = (1, channels) + (1,) * (input.ndim - 2)
     if not use_input_stats:
         return _with_running(operation, input, running_mean, running_var, weight, bias, row, eps)

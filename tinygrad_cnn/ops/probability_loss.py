@@ -119,9 +119,10 @@ def binary_cross_entropy(
     operation = "binary_cross_entropy"
     check_deprecated(operation, size_average, reduce)
     check_alike(operation, input, reduction, target=target)
-    values = input.data if isinstance(input, Variable) else input
-    if values.size and not (values.min() >= 0 and values.max() <= 1):
-        raise ValueError(f"{operation}: input expects probabilities within [0, 1]")
+    for name, x in (("input", input), ("target", target)):
+        values = x.data if isinstance(x, Variable) else x
+        if values.size and not (values.min() >= 0 and values.max() <= 1):
+            raise ValueError(f"{operation}: {name} expects probabilities within [0, 1]")
     losses = _binary_cross_entropy(input, target)
     _check_factor(operation, input, "weight", weight)
     return reduced(losses if weight is None else losses * weight, reduction)

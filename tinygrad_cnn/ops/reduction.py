@@ -15,7 +15,7 @@ from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_dim, check_dims, check_float, check_tensor
 from tinygrad_cnn.kernels import reduction as kernels
 from tinygrad_cnn.ops.dtypes import as_dtype, fractional
-from tinygrad_cnn.ops.elementwise import cast, eq, exp, maximum, minimum, where
+from tinygrad_cnn.ops.elementwise import cast, clone, eq, exp, maximum, minimum, where
 from tinygrad_cnn.ops.indexing import gather
 from tinygrad_cnn.ops.shape import expand, reshape, squeeze
 from tinygrad_cnn.types import Array, Dims, DTypeLike
@@ -244,7 +244,7 @@ def _extremum(operation, every, pairwise, position, input, dim, keepdim):
     axis = check_dim(operation, dim, input.ndim)
     _check_elements(operation, input.shape, (axis,)[: input.ndim])
     indices = position(input, axis if input.ndim else None, True)
-    values = gather(input, axis, indices) if input.ndim else reshape(input, ())
+    values = gather(input, axis, indices) if input.ndim else clone(input)
     return Extremum(values, indices) if keepdim else Extremum(squeeze(values, axis), squeeze(indices, axis))
 
 

@@ -142,7 +142,10 @@ def mse_loss(
     check_deprecated(operation, size_average, reduce)
     check_tensor(operation, "input", input)
     for name, x in (("target", target), ("weight", weight)):
-        if x is not None and tuple(input.shape) != tuple(x.shape):
+        if x is None:
+            continue
+        check_tensor(operation, name, x)
+        if tuple(input.shape) != tuple(x.shape):
             raise ValueError(
                 f"{operation}: {name} expects the shape of input {tuple(input.shape)} but has {tuple(x.shape)}"
             )

@@ -271,7 +271,7 @@ def stack(tensors: Sequence[Array], dim: int = 0) -> Array:
 
 @primitive
 def _flip(input: Array, dims: tuple[int, ...]) -> Array:
-    return np.flip(input, dims)
+    return np.flip(input, dims).copy(order="K")
 
 
 @_flip.vjp("input")
@@ -280,6 +280,6 @@ def _(g, dims):
 
 
 def flip(input: Array, dims: int | Sequence[int], *more: int) -> Array:
-    """Reverse the order of the elements along `dims`."""
+    """A copy with the order of the elements along `dims` reversed."""
     check_tensor("flip", "input", input)
     return _flip(input, check_dims("flip", check_size("flip", dims, more, "dims"), input.ndim, "dims"))

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_dim, check_int, check_size, check_tensor
+from tinygrad_cnn.ops.elementwise import contiguous
 from tinygrad_cnn.ops.shape import expand, reshape
 from tinygrad_cnn.types import Array
 
@@ -56,7 +57,8 @@ def _tile(operation: str, input: Array, times: tuple[int, ...]) -> Array:
     # Beside each dimension one of size 1, which is expanded and then joined with it.
     apart = reshape(input, tuple(n for size in shape for n in (1, size)))
     repeated = expand(apart, tuple(n for pair in zip(times, shape, strict=True) for n in pair))
-    return reshape(repeated, tuple(n * size for n, size in zip(times, shape, strict=True)))
+    # A copy, whatever the numbers: what is repeated once, too, has elements of its own.
+    return reshape(contiguous(repeated), tuple(n * size for n, size in zip(times, shape, strict=True)))
 
 
 @primitive

@@ -36,12 +36,16 @@ class PerPicture:
     def __call__(self, picture: Any) -> Any:
         """Transform one picture (H, W) or (C, H, W), or each of a batch (N, C, H, W)."""
         values = self._checked(picture, (2, 3, 4))
+        if values is picture and values.ndim > 2:
+            self._check_channels_first(values)
         result = self._transform(values.reshape((1,) * (4 - values.ndim) + values.shape))
         return _like(picture, result.reshape(values.shape[:-2] + result.shape[-2:]))
 
     def on_batch(self, pictures: Any) -> Any:
         """Transform each of the pictures (N, H, W) or (N, C, H, W)."""
         values = self._checked(pictures, (3, 4))
+        if values is pictures and values.ndim == 4:
+            self._check_channels_first(values)
         result = self._transform(values if values.ndim == 4 else values[:, np.newaxis])
         return _like(pictures, result if values.ndim == 4 else result[:, 0])
 
@@ -55,6 +59,14 @@ class PerPicture:
         if values.ndim not in ndims:
             raise ValueError(f"{name}: picture expects (H, W), (C, H, W) or (N, C, H, W) but got shape {values.shape}")
         return values
+
+    def _check_channels_first(self, values: Array) -> None:
+        """Refuse colour pictures as data sets hold them: a mirror image would swap red and blue."""
+        if values.shape[-1] in (3, 4) and values.shape[-3] > 4:
+            raise ValueError(
+                f"{type(self).__name__}: picture expects channels first, (C, H, W) or (N, C, H, W), but got shape "
+                f"{values.shape}; put ToTensor before it"
+            )
 
     def _transform(self, pictures: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} does not define _transform")

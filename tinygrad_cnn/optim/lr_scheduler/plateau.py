@@ -89,11 +89,16 @@ class ReduceLROnPlateau(LRScheduler):
 
         Raises
         ------
+        TypeError
+            If `metrics` is not a number.
         RuntimeError
             If the optimizer has got more groups since, and `min_lrs` has not been told.
         """
+        try:
+            current = float(metrics)
+        except (TypeError, ValueError):
+            raise TypeError(f"{type(self).__name__}.step: metrics expects a number but got {metrics!r}") from None
         self.last_epoch += 1
-        current = float(metrics)
         if self._is_better(current):
             self.best = current
             self.num_bad_epochs = 0
