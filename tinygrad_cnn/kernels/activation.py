@@ -71,6 +71,13 @@ def sigmoid_grad(g: Array, y: Array, out: Array) -> Steps:
     yield np.multiply, out, g, out
 
 
+def tanh_grad(g: Array, y: Array, out: Array) -> Steps:
+    """``g (1 - y^2)``"""
+    yield np.multiply, y, y, out
+    yield np.subtract, 1, out, out
+    yield np.multiply, g, out, out
+
+
 def silu(x: Array, out: Array) -> Steps:
     """``x sigmoid(x)``."""
     yield np.negative, x, out

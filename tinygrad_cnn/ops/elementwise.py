@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_tensor
 from tinygrad_cnn.kernels import elementwise as kernels
+from tinygrad_cnn.kernels.activation import tanh_grad
 from tinygrad_cnn.ops.dtypes import fractional, promote
 from tinygrad_cnn.types import Array, Scalar
 
@@ -234,7 +235,22 @@ def tanh(input: Array) -> Array:
 
 @tanh.vjp("input")
 def _(g, output):
-    return g * (1 - output * output)
+    return _tanh_grad(g, output)
+
+
+@primitive
+def _tanh_grad(g: Array, output: Array) -> Array:
+    return kernels.blockwise(tanh_grad, g, output)
+
+
+@_tanh_grad.vjp("g")
+def _(h, output):
+    return _tanh_grad(h, output)
+
+
+@_tanh_grad.vjp("output")
+def _(h, g, output):
+    return h * g * (-2 * output)
 
 
 # ------------------------------------------------------------------------------------------ comparisons
