@@ -69,7 +69,7 @@ def _single_floats(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 
 def _list_of_lists(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    return isinstance(args[1], list) and any(isinstance(part, list) for part in args[1])
+    return any(isinstance(index, list) and any(isinstance(part, list) for part in index) for index in args[1:2])
 
 
 def _not_a_number(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
