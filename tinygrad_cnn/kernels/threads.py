@@ -118,16 +118,13 @@ class _Pool:
             job.raise_error()
             return
         try:
-            self._grow(len(shares) - 1)
-            self._run(job, len(shares))
+            self._run(job, len(shares), self._grow(len(shares) - 1))
         finally:
             self._job = None
             self._lock.release()
         job.raise_error()
 
-    def _run(self, job: _Job, shares: int) -> None:
-        bells = self._bells
-        assert bells is not None
+    def _run(self, job: _Job, shares: int, bells: Bells) -> None:
         self._number += 1
         ours, next_one = self._number % 2, (self._number + 1) % 2
         bells.silence(next_one)
@@ -168,7 +165,8 @@ class _Pool:
         self._calm_length = min(2 * self._calm_length, _LONGEST_CALM) if soon else _SHORTEST_CALM
         self._calm_until = now + self._calm_length
 
-    def _grow(self, size: int) -> None:
+    def _grow(self, size: int) -> Bells:
+        """Start threads until there are so many, and return the bells."""
         if self._bells is None:
             self._bells = Bells(_DONE + _MOST_HELPERS + 1)
         while self._size < size:
@@ -176,6 +174,7 @@ class _Pool:
             arguments = (self._bells, self._number)
             threading.Thread(target=self._serve, args=arguments, name=name, daemon=True).start()
             self._size += 1
+        return self._bells
 
     def _serve(self, bells: Bells, seen: int) -> None:
         _local.inside = True

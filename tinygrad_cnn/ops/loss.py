@@ -446,11 +446,13 @@ def in_one_pass(input: Array, target: Array, reduction: str) -> bool:
 
 
 def reduced(losses: Array, reduction: str) -> Array:
+    """The losses of any shape as they are, their mean or their sum: a shape or ``()``."""
     if reduction == "none":
         return losses
     return mean(losses) if reduction == "mean" else sum(losses)
 
 
 def check_deprecated(operation: str, size_average: Any, reduce: Any) -> None:
+    """Raise `ValueError` unless the arguments that PyTorch has given up are None."""
     if size_average is not None or reduce is not None:
         raise ValueError(f"{operation}: size_average and reduce expect None; use reduction='none', 'mean' or 'sum'")
