@@ -123,6 +123,14 @@ def test_many_blocks_agree_with_one_image_at_a_time(shape, kernel):
     assert dot(x, gx) == dot(y, y) == dot(w, conv2d_weight_grad(y, x, w.shape, *parameters))
 
 
+@given(st.integers(1, 3), st.integers(1, 20), st.integers(1, 4), st.integers(1, 4), layouts)
+def test_a_kernel_of_the_inputs_size_is_a_product(n, c, h, w, layout):
+    kernel = integers_array((5, c, h, w), 1)
+    g = laid_out(integers_array((n, 5, 1, 1), 2), layout)
+    gx = conv2d_input_grad(g, kernel, (n, c, h, w), (2, 1), ((0, 0), (0, 0)), (1, 1), 1)
+    np.testing.assert_array_equal(gx, np.tensordot(g[:, :, 0, 0], kernel, 1))
+
+
 @pytest.mark.parametrize(
     ("x", "w", "arguments"),
     [

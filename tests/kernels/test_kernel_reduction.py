@@ -25,9 +25,10 @@ def cases(draw):
 
 @pytest.fixture(autouse=True, params=[8, 1 << 18])
 def _limits(request):
-    """Take arrays for large from so many elements on, and cut them into parts of a third."""
-    large = request.param
-    with mock.patch.multiple(reduction, _LARGE=large, _BLOCK=large // 3, _STEPS_BLOCK=large // 3):
+    """Take arrays for large from so many elements on, and cut them into parts of a third; sums by products alike."""
+    large, part = request.param, request.param // 3
+    sizes = {"_LARGE": large, "_BLOCK": part, "_STEPS_BLOCK": part, "_WORTH_A_PRODUCT": large, "_SUM_BLOCK": part}
+    with mock.patch.multiple(reduction, **sizes):
         yield
 
 
@@ -38,6 +39,20 @@ def test_reductions_in_parts_are_those_of_the_whole(case, keepdims):
         result = reduce(ufunc, x, axes, keepdims)
         assert result.dtype == x.dtype
         np.testing.assert_allclose(result, ufunc.reduce(x, axis=axes, keepdims=keepdims), rtol=1e-4, atol=1e-5)
+
+
+@given(case=cases(), layout=layouts)
+def test_sums_of_channels_are_exact_for_whole_numbers(case, layout):
+    x = laid_out(np.rint(3 * case[0]), layout)
+    np.testing.assert_array_equal(reduce(np.add, x, (0, 2, 3), keepdims=False), x.sum(axis=(0, 2, 3)))
+    np.testing.assert_array_equal(reduce(np.add, x, (0, 2, 3)), x.sum(axis=(0, 2, 3), keepdims=True))
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_a_sum_of_channels_is_not_finite_where_its_channel_is_not(number):
+    x = laid_out(np.ones((4, 3, 20, 20), np.float32), "channels_last")
+    x[1, 2, 3, 4] = number
+    np.testing.assert_array_equal(reduce(np.add, x, (0, 2, 3), keepdims=False), [1600, 1600, number])
 
 
 @given(case=cases())

@@ -12,6 +12,7 @@ import numpy as np
 from tinygrad_cnn.autograd.graph import Node, Select, Target, Variable
 from tinygrad_cnn.autograd.mode import set_grad_enabled
 from tinygrad_cnn.kernels.buffers import sole_view
+from tinygrad_cnn.kernels.reduction import reduce
 
 __all__ = ["backward", "grad"]
 
@@ -337,7 +338,7 @@ def _undo_broadcasting(name: str, gradient: Any, shape: tuple[int, ...]) -> Any:
     if isinstance(gradient, Variable):
         return gradient.sum_to_size(*shape)
     widened = (added + i for i, s in enumerate(shape) if s == 1 and wide[added + i] != 1)
-    return gradient.sum(axis=(*range(added), *widened)).reshape(shape)
+    return reduce(np.add, gradient, (*range(added), *widened), keepdims=False).reshape(shape)
 
 
 def _ancestry(roots: Iterable[Target], targets: set[Target]) -> set[Target]:

@@ -18,12 +18,14 @@ Array = NDArray[Any]
 Pair = tuple[int, int]
 
 
-def _divisor(rows: Axis, columns: Axis, count_include_pad: bool, divisor_override: int | None, dtype: Any) -> Array:
-    """Return what each window's sum is divided by, broadcastable to (OH, OW)."""
+def _divisor(
+    rows: Axis, columns: Axis, count_include_pad: bool, divisor_override: int | None, dtype: Any
+) -> Array | None:
+    """Return what each window's sum is divided by, broadcastable to (OH, OW), or None for 1."""
     if divisor_override is not None:
         if divisor_override == 0:
             raise ValueError("avg_pool2d: divisor_override expects an integer other than 0 but got 0")
-        return np.asarray(divisor_override, dtype)
+        return None if divisor_override == 1 else np.asarray(divisor_override, dtype)
     sizes = []
     for axis in (rows, columns):
         start = np.arange(axis.count) * axis.stride - axis.padding
@@ -72,12 +74,21 @@ def avg_pool2d_grad(
     check_shape(name, "gradient", g, (*input_shape[:2], rows.count, columns.count))
     divisor = _divisor(rows, columns, count_include_pad, divisor_override, g.dtype)
     result = empty_like(g, shape=tuple(input_shape))
+    tiled = rows.tiles and columns.tiles
 
     def plan(part: slice) -> list[Call]:
         target = result[part]
-        share = scratch_like("share", g[part], 1)[0]
+        calls: list[Call] = []
+        share = g[part]
+        if divisor is not None:
+            share = scratch_like("share", g[part], 1)[0]
+            calls.append(partial(np.divide, g[part], divisor, out=share))
+        if tiled:
+            tiles = target.reshape(*target.shape[:2], rows.count, rows.kernel, columns.count, columns.kernel)
+            calls.append(partial(np.copyto, tiles, share[:, :, :, None, :, None]))
+            return calls
         lines = scratch_like("lines", share, 1, shape=(*share.shape[:3], columns.size))[0]
-        calls: list[Call] = [partial(np.divide, g[part], divisor, out=share), partial(np.copyto, lines, 0)]
+        calls.append(partial(np.copyto, lines, 0))
         for windows, places in columns.taps():
             place = lines[:, :, :, places]
             calls.append(partial(np.add, place, share[:, :, :, windows], out=place))

@@ -25,6 +25,7 @@ from tinygrad_cnn.kernels.buffers import empty, empty_channels_last, scratch
 from tinygrad_cnn.kernels.conv_input_grad import input_grad
 from tinygrad_cnn.kernels.geometry import Block, Geometry
 from tinygrad_cnn.kernels.patches import channels_last, channels_last_block, few_channels, patches
+from tinygrad_cnn.kernels.reduction import reduce
 from tinygrad_cnn.kernels.threads import Call
 
 __all__ = ["bias_grad", "conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
@@ -178,22 +179,9 @@ def conv2d_weight_grad(
 
 def bias_grad(g: Array) -> Array:
     """Return the gradient of `conv2d` by its bias, the sum over images and positions: (N, O, OH, OW) -> (O,)."""
-    rows = channels_last(g)
-    if not rows.flags.c_contiguous or g.dtype.kind != "f" or g.size == 0:
+    if g.dtype.kind != "f":
         return np.asarray(g.sum(axis=(0, 2, 3), dtype=g.dtype))
-    width, channels = rows.shape[2:]
-    lines = rows.reshape(-1, width * channels)
-    step = max(1, (1 << 17) // (width * channels))
-    starts = list(range(0, len(lines), step))
-    sums = empty((len(starts), width * channels), g.dtype)
-    ones = np.ones((1, step), g.dtype)
-
-    def plan(number: int) -> list[Call]:
-        part = lines[starts[number] : starts[number] + step]
-        return [partial(np.matmul, ones[:, : len(part)], part, out=sums[number : number + 1])]
-
-    parallel_products(plan, list(range(len(starts))))
-    return np.asarray(sums.sum(axis=0).reshape(width, channels).sum(axis=0))
+    return reduce(np.add, g, (0, 2, 3), keepdims=False)
 
 
 def _patch_order(matrix: Array, s: Geometry) -> Array:

@@ -1,11 +1,12 @@
 """The gradient of a convolution by its input, which is the transposed convolution.
 
-A 1 × 1 kernel with stride 1 needs one product. Otherwise there are two ways.
+A 1 × 1 kernel with stride 1 needs one product, and so does a kernel of the input's size. Otherwise there are two ways.
 
 With stride 1 the gradient's rows are padded to the pitch of the padded input, with kw - 1 zeros between them. Then kw
 neighbours in a row are neighbours in memory, and a flat view of the buffer, cut into pieces of kw · o numbers from
 offset r · o, is a legal matrix whose rows are the patches of the positions r, r + kw, r + 2 kw ... So kw products,
-without any patch matrix, have already summed over kw and o; kh shifted additions remain.
+without any patch matrix, have already summed over kw and o; kh shifted additions remain. With few channels the terms
+of these lie one after the other, so that whole rows are added instead of a pixel's few numbers.
 
 In general each output position spreads its patch: one product gives the patches of all positions, and
 kh · kw strided additions bring them home.
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels.blas import parallel_products
 from tinygrad_cnn.kernels.buffers import scratch
+from tinygrad_cnn.kernels.gemm import matmul
 from tinygrad_cnn.kernels.geometry import Block, Geometry
 from tinygrad_cnn.kernels.patches import channels_last, channels_last_block
 from tinygrad_cnn.kernels.threads import Call
@@ -29,11 +31,17 @@ __all__ = ["input_grad"]
 
 Array = NDArray[Any]
 
+# Numbers of a pixel: fewer are added row by row.
+_FEW_CHANNELS = 16
+
 
 def input_grad(g: Array, w: Array, s: Geometry, out: Array) -> None:
     """Write the gradient of shape (N, C, H, W) into `out`, whose memory is channels last."""
-    if s.kh == s.kw == s.groups == 1 and s.stride == (1, 1) and s.padding == ((0, 0), (0, 0)):
+    unpadded = s.groups == 1 and s.padding == ((0, 0), (0, 0))
+    if unpadded and s.kh == s.kw == 1 and s.stride == (1, 1):
         _by_positions(g, w, s, channels_last(out))
+    elif unpadded and (s.kh, s.kw) == (s.h, s.w):
+        _by_images(g, w, s, channels_last(out))
     elif s.stride == (1, 1) and s.dilation == (1, 1) and s.groups == 1:
         _by_rows(g, w, s, channels_last(out))
     else:
@@ -52,11 +60,21 @@ def _by_positions(g: Array, w: Array, s: Geometry, out: Array) -> None:
     parallel_products(plan, s.blocks((s.c + s.o) * out.dtype.itemsize))
 
 
+def _by_images(g: Array, w: Array, s: Geometry, out: Array) -> None:
+    """The output is 1 × 1, and the convolution a product of whole images."""
+    matrix = np.ascontiguousarray(w.transpose(0, 2, 3, 1), out.dtype).reshape(s.o, -1)
+    matmul(np.ascontiguousarray(g.reshape(s.n, s.o), out.dtype), matrix, out=out.reshape(s.n, -1))
+
+
 def _by_rows(g: Array, w: Array, s: Geometry, out: Array) -> None:
     pitch = s.ow + s.kw - 1
     (top, _), (left, _) = s.padding
-    # (kw · o, kh · c), the taps of a row in reverse: position q sees g[q - kw + 1] ... g[q]
-    matrix = np.ascontiguousarray(w[:, :, :, ::-1].transpose(3, 0, 2, 1), out.dtype).reshape(s.kw * s.o, s.kh * s.c)
+    # One product for all kernel rows, (kw · o, kh · c); with few channels one for each, (kh, kw · o, c).
+    rows_apart = s.c < _FEW_CHANNELS
+    order = (2, 3, 0, 1) if rows_apart else (3, 0, 2, 1)
+    # The taps of a row in reverse: position q sees g[q - kw + 1] ... g[q].
+    matrix = np.ascontiguousarray(w[:, :, :, ::-1].transpose(order), out.dtype)
+    matrix = matrix.reshape((s.kh, -1, s.c) if rows_apart else (1, -1, s.kh * s.c))
 
     def plan(block: Block) -> list[Call]:
         calls: list[Call] = []
@@ -68,16 +86,17 @@ def _by_rows(g: Array, w: Array, s: Geometry, out: Array) -> None:
         rows = _with_pitch(channels_last(g[block.images, :, low:high]), s.kw, out.dtype, calls)
         n, height = part.shape[0], high - low
         positions = n * height * pitch
-        sums = scratch("sums", (positions, s.kh * s.c), out.dtype)
+        sums = scratch("sums", (len(matrix), positions, matrix.shape[2]), out.dtype)
         for r in range(min(s.kw, positions)):
             count = -(-(positions - r) // s.kw)
             start = r * s.o
             view = rows[start : start + count * s.kw * s.o].reshape(count, s.kw * s.o)
-            calls.append(partial(np.matmul, view, matrix, out=sums[r :: s.kw]))
-        terms = sums.reshape(n, height, pitch, s.kh, s.c)[:, :, left : left + s.w]
+            calls.append(partial(np.matmul, view, matrix, out=sums[:, r :: s.kw]))
+        terms = sums.reshape(len(matrix), n, height, pitch, -1, s.c)[:, :, :, left : left + s.w]
         # x row h gets tap i of the gradient's row h + top - i
         shifts = [(i, low + i - top - first) for i in range(s.kh)]
-        _add_rows(part, [(terms[:, :, :, i], shift) for i, shift in shifts], calls)
+        taps = terms[..., 0, :] if rows_apart else np.moveaxis(terms[0], 3, 0)
+        _add_rows(part, [(taps[i], shift) for i, shift in shifts], calls)
         return calls
 
     blocks = s.input_blocks(s.kh * s.c * out.dtype.itemsize + s.o * out.dtype.itemsize)

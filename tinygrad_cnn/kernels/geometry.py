@@ -22,6 +22,8 @@ _LEAST_WORK = 1 << 22
 # ... and some 500 µs: there is no need for more pieces than of this size, nor for more than so many.
 _SHARE_WORK = 1 << 25
 _MOST_SHARES = 64
+# Multiplications that take as long as copying a number into a patch.
+_COPY_WORK = 10
 # With so many images there is enough to share; cutting them into bands of rows costs rows computed twice.
 _ENOUGH_IMAGES = 8
 
@@ -145,7 +147,8 @@ class Geometry:
     def _cut(self, height: int, width: int, position_bytes: int, whole_images: bool) -> list[Block]:
         positions = max(BLOCK_BYTES // position_bytes, _FEWEST_POSITIONS)
         total = self.n * height * width
-        shares = shares_of(self.work)
+        copies = self.work // self.o * _COPY_WORK
+        shares = max(shares_of(self.work), min(2, shares_of(self.work + copies)))
         rows = max(1, min(positions, -(-total // shares)) // width)
         enough_images = self.n >= _ENOUGH_IMAGES and positions >= height * width
         if rows >= height or enough_images or whole_images:

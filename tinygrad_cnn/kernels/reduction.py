@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.kernels.blas import parallel_products
 from tinygrad_cnn.kernels.elementwise import empty_like, scratch_like, slices
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
@@ -26,6 +27,9 @@ Part = tuple[slice, ...]
 _LARGE = 1 << 18
 # Elements of a part.
 _BLOCK = 1 << 18
+# Of a part whose sum is a product, and the size from which that is faster.
+_SUM_BLOCK = 1 << 19
+_WORTH_A_PRODUCT = 1 << 10
 # If there are further steps, whose results are to stay in the cache.
 _STEPS_BLOCK = 1 << 17
 
@@ -50,6 +54,9 @@ def _in_parts(ufunc: np.ufunc, x: Array, axes: Axes, block: int, plan: Callable[
 
 def reduce(ufunc: np.ufunc, x: Array, axes: Axes, keepdims: bool = True) -> Array:
     """As ``ufunc.reduce(x, axis=axes, keepdims=keepdims)``."""
+    if ufunc is np.add and _of_channels(x, axes):
+        sums = _channel_sums(x)
+        return sums.reshape(1, -1, 1, 1) if keepdims else sums
     if not _is_large(x) or not axes:
         return np.asarray(ufunc.reduce(x, axis=axes, keepdims=keepdims))
 
@@ -58,6 +65,30 @@ def reduce(ufunc: np.ufunc, x: Array, axes: Axes, keepdims: bool = True) -> Arra
 
     result = _in_parts(ufunc, x, axes, _BLOCK, plan)
     return result if keepdims else np.squeeze(result, axes)
+
+
+def _of_channels(x: Array, axes: Axes) -> bool:
+    """Whether the sums wanted are those of channels that are last in memory."""
+    if x.ndim != 4 or axes != (0, 2, 3) or x.dtype not in (np.float32, np.float64) or x.size < _WORTH_A_PRODUCT:
+        return False
+    return x.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def _channel_sums(x: Array) -> Array:
+    """The sums over images and positions, (N, C, H, W) -> (C,), by products of a row of ones with rows of pixels."""
+    width, channels = x.shape[3], x.shape[1]
+    lines = x.transpose(0, 2, 3, 1).reshape(-1, width * channels)
+    step = max(1, _SUM_BLOCK // (width * channels))
+    parts = [lines[start : start + step] for start in range(0, len(lines), step)]
+    sums = np.empty((len(parts), 1, width * channels), x.dtype)
+    ones = np.ones((1, step), x.dtype)
+
+    def plan(number: int) -> list[Call]:
+        part = parts[number]
+        return [partial(np.matmul, ones[:, : len(part)], part, out=sums[number])]
+
+    parallel_products(plan, list(range(len(parts))), x.size)
+    return np.asarray(sums.sum(axis=0).reshape(width, channels).sum(axis=0))
 
 
 def _sum_of(x: Array, axes: Axes, steps: Callable[[Array, Part, Array], list[Call]]) -> Array:

@@ -58,6 +58,11 @@ class Axis:
         """Whether no element is in two windows."""
         return self.stride > (self.kernel - 1) * self.dilation
 
+    @property
+    def tiles(self) -> bool:
+        """Whether every element is in exactly one window, and these have no gaps and no padding."""
+        return self.padding == 0 and self.dilation == 1 and self.stride == self.kernel == self.size / self.count
+
 
 def axes(
     name: str, shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
