@@ -87,7 +87,7 @@ def _channel_sums(x: Array) -> Array:
         part = parts[number]
         return [partial(np.matmul, ones[:, : len(part)], part, out=sums[number])]
 
-    parallel_products(plan, list(range(len(parts))), x.size)
+    parallel_products(plan, list(range(len(parts))))
     return np.asarray(sums.sum(axis=0).reshape(width, channels).sum(axis=0))
 
 
