@@ -11,8 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel_cases import laid_out, layouts
 
-from tinygrad_cnn.kernels import elementwise, gemm
-from tinygrad_cnn.kernels.elementwise import apply, blockwise, contiguous, masked, relu, relu_grad, where
+from tinygrad_cnn.kernels import buffers, elementwise, gemm
+from tinygrad_cnn.kernels.elementwise import (
+    apply,
+    blockwise,
+    contiguous,
+    copied,
+    masked,
+    number,
+    relu,
+    relu_grad,
+    where,
+)
 from tinygrad_cnn.kernels.gemm import matmul
 
 dtypes = st.sampled_from([np.float16, np.float32, np.float64, np.longdouble, np.int64, np.int32, np.int8])
@@ -22,7 +32,12 @@ limits = pytest.mark.parametrize("large", [8, 1 << 18])
 def limit(large):
     """Take arrays from `large` elements on for large, and cut them into blocks of a third."""
     return mock.patch.multiple(
-        elementwise, _MIDDLE=min(8, large), _LARGE=large, _BLOCK=max(1, large // 3), _STEPS_BLOCK=2 * large
+        elementwise,
+        _MIDDLE=min(8, large),
+        _LARGE=large,
+        _BLOCK=max(1, large // 3),
+        _STEPS_BLOCK=large,
+        _MUCH_WORK=4 * large,
     )
 
 
@@ -70,6 +85,34 @@ def test_apply_is_the_ufunc(large, x, layout):
             result = apply(function, *arrays)
             assert result.dtype == expected.dtype
             np.testing.assert_array_equal(result, expected)
+
+
+@limits
+@given(x=images(), sizes=st.tuples(*[st.booleans()] * 4), layout=layouts)
+def test_apply_broadcasts(large, x, sizes, layout):
+    other = laid_out(x[tuple(slice(None) if whole else slice(1) for whole in sizes)], layout)
+    with limit(large), mock.patch.object(buffers, "SMALLEST", large), np.errstate(all="ignore"):
+        for a, b in [(x, other), (other, x), (x, 2), (2, x), (x, other.reshape(-1)[:1].reshape(()))] if x.size else []:
+            for function in (np.add, np.maximum, np.less):
+                expected = function(a, b)
+                result = apply(function, a, b)
+                assert result.dtype == expected.dtype
+                np.testing.assert_array_equal(result, expected)
+
+
+@limits
+@given(x=images())
+def test_a_copy_is_equal_and_looks_at_other_memory(large, x):
+    with limit(large), mock.patch.object(buffers, "SMALLEST", large):
+        result = copied(x)
+    np.testing.assert_array_equal(result, x)
+    np.testing.assert_array_equal(np.signbit(result), np.signbit(x))
+    assert not np.may_share_memory(result, x)
+
+
+def test_numbers_keep_their_sign():
+    for value in (0.0, -0.0, 0, 1.5):
+        assert np.signbit(number(value, np.dtype(np.float32))) == np.signbit(value)
 
 
 @limits

@@ -113,9 +113,9 @@ ROWS = [
         "pow (numbers)",
         tg.pow,
         st.builds(
-            lambda x, number, swapped: Call(number, x) if swapped else Call(x, number),
+            lambda x, number, swapped: Call(abs(number), x) if swapped else Call(x, number),
             tensors(elements=positive),
-            st.sampled_from([2, 3, 0.5, 1]),
+            st.sampled_from([2, 3, 0.5, 1, -0.5, -1, -2, 2.5]),
             st.booleans(),
         ),
         lambda a, b: np.exp(b * np.log(a)),

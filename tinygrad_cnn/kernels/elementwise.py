@@ -6,14 +6,17 @@ Layouts are kept: the result of channels-last arrays is channels last.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
-from functools import partial
+from contextlib import nullcontext
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
+from tinygrad_cnn.kernels.runs import LONG_RUN, run_by_run
 from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
@@ -24,10 +27,12 @@ __all__ = [
     "blockwise",
     "choice",
     "contiguous",
+    "copied",
     "empty_like",
     "flat",
     "masked",
     "memory_order",
+    "number",
     "ready",
     "relu",
     "relu_grad",
@@ -49,7 +54,9 @@ _BLOCK = 1 << 19
 # ... and for a single one, which should not be interrupted.
 _LONG_BLOCK = 1 << 19
 # Of a function of several steps, whose temporaries are to stay in the cache too; half as many in double precision.
-_STEPS_BLOCK = 1 << 17
+_STEPS_BLOCK = 1 << 18
+# Elements times steps: below, a function of several steps takes less time than a second thread takes to join.
+_MUCH_WORK = 1 << 20
 # Below, the plainest NumPy call is the fastest.
 _MIDDLE = 1 << 11
 
@@ -98,27 +105,81 @@ def slices(x: Array, size: int = _BLOCK) -> list[tuple[slice, ...]]:
     return [(*before, part) for part in balanced(x.shape[axis], max(2, -(-x.size // size)))]
 
 
-def apply(function: np.ufunc, *arrays: Array) -> Array:
-    """Return ``function(*arrays)``; if the arrays are large and of one shape, cut into blocks over all threads."""
-    first = arrays[0]
-    if first.size < _LARGE or any(array.shape != first.shape for array in arrays):
-        return function(*arrays)
-    dtype = function.resolve_dtypes((*(array.dtype for array in arrays), None))[-1]
-    out = empty_like(first, dtype)
+def apply(function: np.ufunc, *operands: Any) -> Array:
+    """Return ``function(*operands)``: large results in reused memory, from blocks that share the threads.
 
-    def plan(part: tuple[slice, ...]) -> list[Call]:
-        return [partial(function, *(array[part] for array in arrays), out=out[part])]
-
-    parallel_calls(plan, slices(first, _LONG_BLOCK))
+    The operands are arrays that broadcast, or numbers. The result is laid out like the first one that has its shape.
+    """
+    arrays = [x for x in operands if type(x) is np.ndarray and x.nbytes >= buffers.SMALLEST]
+    if not arrays:  # the plainest NumPy call is the fastest
+        return np.asarray(function(*operands))
+    arrays = [x for x in operands if np.ndim(x)]
+    shape = np.broadcast_shapes(*(x.shape for x in arrays))
+    first = next((x for x in arrays if x.shape == shape), None)
+    if first is None:
+        return np.asarray(function(*operands))
+    kinds = (x.dtype if isinstance(x, (np.ndarray, np.generic)) else type(x) for x in operands)
+    out = empty_like(first, function.resolve_dtypes((*kinds, None))[-1])
+    is_large = out.size * (len(arrays) + 1) >= 2 * _LARGE
+    blocks: list[tuple[slice, ...]] = slices(out, _LONG_BLOCK) if is_large else [()]
+    each = [np.broadcast_to(x, shape) if np.ndim(x) else x for x in operands]
+    with run_by_run() if any(_repeats(x, out) for x in arrays) else nullcontext():
+        parallel_calls(lambda part: [_call(function, *(_part(x, part) for x in each), out[part])], blocks)
     return out
+
+
+def copied(x: Array) -> Array:
+    """Return a copy of `x` with its layout."""
+    return apply(np.positive, x) if x.dtype.kind == "f" and x.size else x.copy(order="K")
+
+
+def _part(x: Any, part: tuple[slice, ...]) -> Any:
+    return x[part] if np.ndim(x) else x
+
+
+def _repeats(x: Array, out: Array) -> bool:
+    """Whether long runs of `out` in memory take one element of `x` again and again."""
+    run = 1
+    for axis in reversed(memory_order(out)):
+        place = axis - out.ndim + x.ndim
+        if place >= 0 and x.shape[place] != 1:
+            break
+        run *= out.shape[axis]
+    return LONG_RUN <= run < out.size
+
+
+@lru_cache(maxsize=512)
+def _cached_number(value: float, dtype: np.dtype[Any], negative: bool) -> Array:
+    array = np.array(value, dtype)
+    array.flags.writeable = False
+    return array
+
+
+def number(value: float, dtype: np.dtype[Any]) -> Array:
+    """Return a number as a 0-d array, which a ufunc takes in half the time that it needs for a Python number.
+
+    What a call spends in the interpreter counts twice: another thread may be waiting for it.
+    """
+    return _cached_number(value, dtype, math.copysign(1, value) < 0)
 
 
 def ready(step: Step) -> Call:
     """Return a step of a function as a call without arguments."""
-    if isinstance(step, tuple):
-        function, *arguments, target = step
-        return partial(function, *arguments, out=target)
-    return step
+    if not isinstance(step, tuple):
+        return step
+    function, *arguments, target = step
+    for index, argument in enumerate(arguments):
+        if type(argument) is float or type(argument) is int:
+            dtype = next(x.dtype for x in arguments if isinstance(x, np.ndarray))
+            arguments[index] = number(argument, dtype)
+    return _call(function, *arguments, target)
+
+
+def _call(function: Callable[..., object], *arguments: Any) -> Call:
+    """Return the call that writes into the last argument; by position, which is faster, where NumPy lets us."""
+    if function is np.maximum or function is np.minimum:
+        return partial(function, *arguments[:-1], out=arguments[-1])
+    return partial(function, *arguments)
 
 
 def blockwise(function: Callable[..., Iterable[Step]], *arrays: Any, **parameters: Any) -> Array:
@@ -147,24 +208,29 @@ def blockwise(function: Callable[..., Iterable[Step]], *arrays: Any, **parameter
     out = empty_like(last)
     with np.errstate(over="ignore"):
         block = _STEPS_BLOCK * 4 // last.itemsize
-        if last.size <= block:
-            for step in function(*arrays, out, **parameters):
-                ready(step)()
-        else:
-            inputs = [x if np.ndim(x) == 0 else np.broadcast_to(x, last.shape) for x in arrays]
+        if last.size < 2 * block:
+            calls = [ready(step) for step in function(*arrays, out, **parameters)]
+            if last.size < block // 2 or last.size * len(calls) < _MUCH_WORK:
+                for call in calls:
+                    call()
+                return out
+        inputs = [np.broadcast_to(x, last.shape) if np.ndim(x) else x for x in arrays]
 
-            def plan(part: tuple[slice, ...]) -> list[Call]:
-                given = (x[part] if np.ndim(x) else x for x in inputs)
-                return [ready(step) for step in function(*given, out[part], **parameters)]
+        def plan(part: tuple[slice, ...]) -> list[Call]:
+            given = (_part(x, part) for x in inputs)
+            return [ready(step) for step in function(*given, out[part], **parameters)]
 
-            parallel_calls(plan, slices(last, block))
+        parallel_calls(plan, slices(last, block))
     return out
 
 
 def _rectify(x: Array, out: Array) -> Call:
     # `clip` is faster than `maximum` on large arrays, and keeps NaN as well; the method does less in Python than the
     # function of that name.
-    return partial(x.clip, 0, np.inf, out) if x.dtype.kind == "f" else partial(np.maximum, x, 0, out=out)
+    zero = number(0, x.dtype)
+    if x.dtype.kind == "f":
+        return partial(x.clip, zero, number(np.inf, x.dtype), out)
+    return _call(np.maximum, x, zero, out)
 
 
 def relu(x: Array) -> Array:
@@ -190,7 +256,7 @@ def relu_grad(g: Array, y: Array) -> Array:
 
     def plan(part: tuple[slice, ...]) -> list[Call]:
         keep = scratch_like("keep", y[part], 1, bool)[0]
-        return [partial(np.greater, y[part], 0, out=keep), *selection(keep, g[part], out[part])]
+        return [partial(np.greater, y[part], number(0, y.dtype), keep), *selection(keep, g[part], out[part])]
 
     blocks: list[tuple[slice, ...]] = slices(y) if g.size >= _LARGE else [()]
     parallel_calls(plan, blocks)
@@ -218,7 +284,7 @@ def selection(keep: Array, values: Array, out: Array) -> list[Call]:
     pattern = target if same_layout else scratch_like("pattern", keep, 1, bits)[0]
     return [
         partial(np.copyto, pattern, keep.view(np.int8)),
-        partial(np.multiply, values.view(bits), pattern, out=target),
+        partial(np.multiply, values.view(bits), pattern, target),
     ]
 
 
@@ -255,11 +321,11 @@ def choice(keep: Array, a: Any, b: Any, out: Array) -> list[Call]:
     calls: list[Call] = [partial(np.copyto, pattern, keep.view(np.int8))]
     if first.ndim or second.ndim:
         difference = scratch_like("difference", keep, 1, bits)[0]
-        calls.append(partial(np.bitwise_xor, first, second, out=difference))
+        calls.append(partial(np.bitwise_xor, first, second, difference))
     else:
         difference = first ^ second
-    calls.append(partial(np.multiply, pattern, difference, out=pattern))
-    calls.append(partial(np.bitwise_xor, pattern, second, out=out.view(bits)))
+    calls.append(partial(np.multiply, pattern, difference, pattern))
+    calls.append(partial(np.bitwise_xor, pattern, second, out.view(bits)))
     return calls
 
 
