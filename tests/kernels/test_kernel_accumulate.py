@@ -21,6 +21,13 @@ def test_products_of_large_arrays(axis: int) -> None:
     np.testing.assert_array_equal(product(x, axis), np.prod(x, axis=axis, keepdims=True))
 
 
+@pytest.mark.parametrize("dtype", [np.bool_, np.int32, np.int64, np.float16])
+def test_products_keep_the_dtype(dtype: type) -> None:
+    result = product(np.ones((20, 600), dtype), 1)
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result, np.ones((20, 1), dtype))
+
+
 @pytest.mark.parametrize("shape", [(1 << 18,), (600, 500), (3, 2, 60_000), (2, 300, 400)])
 def test_sums_so_far_of_large_arrays(shape: tuple[int, ...]) -> None:
     x = np.random.default_rng(0).integers(-5, 5, shape).astype(np.int32)

@@ -23,36 +23,35 @@ def cases(draw):
     return laid_out(x, draw(layouts)), tuple(sorted(draw(st.sets(st.integers(0, 3)))))
 
 
+_LIMITS = {name: value for name, value in vars(reduction).items() if name.isupper() and isinstance(value, int)}
+
+
 @pytest.fixture(autouse=True, params=[8, 1 << 18])
 def _limits(request):
-    """Take arrays for large from so many elements on, and cut them into parts of a third; sums by products alike."""
+    """Take arrays for large from so many elements on, and cut them into parts of a third."""
     large, part = request.param, request.param // 3
-    sizes = {"_LARGE": large, "_BLOCK": part, "_STEPS_BLOCK": part, "_WORTH_A_PRODUCT": large, "_SUM_BLOCK": part}
-    with mock.patch.multiple(reduction, **sizes):
+    limits = {"_MIDDLE": 8, "_LARGE": large, "_BLOCK": part, "_STEPS_LARGE": large, "_STEPS_BLOCK": part}
+    # Runs, products and blocks of columns short enough that arrays of a few elements need all of them.
+    lengths = {
+        "_MOST_TERMS": 5,
+        "_SHORT": 4,
+        "_LONG": 12,
+        "_LEAST_PRODUCT": 12,
+        "_FEW": 4,
+        "_COLUMNS_BLOCK": 16,
+        "_FOLD": 2,
+    }
+    with mock.patch.multiple(reduction, **limits, **lengths):
         yield
 
 
 @given(case=cases(), keepdims=st.booleans())
 def test_reductions_in_parts_are_those_of_the_whole(case, keepdims):
     x, axes = case
-    for ufunc in (np.add, np.maximum, np.minimum):
+    for ufunc in (np.add, np.maximum, np.minimum, np.multiply):
         result = reduce(ufunc, x, axes, keepdims)
         assert result.dtype == x.dtype
         np.testing.assert_allclose(result, ufunc.reduce(x, axis=axes, keepdims=keepdims), rtol=1e-4, atol=1e-5)
-
-
-@given(case=cases(), layout=layouts)
-def test_sums_of_channels_are_exact_for_whole_numbers(case, layout):
-    x = laid_out(np.rint(3 * case[0]), layout)
-    np.testing.assert_array_equal(reduce(np.add, x, (0, 2, 3), keepdims=False), x.sum(axis=(0, 2, 3)))
-    np.testing.assert_array_equal(reduce(np.add, x, (0, 2, 3)), x.sum(axis=(0, 2, 3), keepdims=True))
-
-
-@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-def test_a_sum_of_channels_is_not_finite_where_its_channel_is_not(number):
-    x = laid_out(np.ones((4, 3, 20, 20), np.float32), "channels_last")
-    x[1, 2, 3, 4] = number
-    np.testing.assert_array_equal(reduce(np.add, x, (0, 2, 3), keepdims=False), [1600, 1600, number])
 
 
 @given(case=cases())
@@ -82,3 +81,21 @@ def test_other_dtypes_are_reduced_as_numpy_does(dtype):
         result, expected = reduce(ufunc, x, (1,)), ufunc.reduce(x, axis=1, keepdims=True)
         assert result.dtype == expected.dtype
         np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 700), (1, 3000, 7), (400, 24, 24), (5000, 30), (7, 3001), (2, 1, 9000)])
+@pytest.mark.parametrize("ufunc", [np.add, np.maximum, np.multiply])
+def test_infinities_and_nan_go_where_they_belong(shape, ufunc):
+    x = np.random.default_rng(0).uniform(0.99, 1.01, shape).astype(np.float32)
+    x.flat[[5, 900, -2]] = np.inf, -np.inf, np.nan
+    with np.errstate(invalid="ignore"):
+        for axis in range(len(shape)):
+            np.testing.assert_allclose(reduce(ufunc, x, (axis,)), ufunc.reduce(x, axis=axis, keepdims=True), rtol=1e-4)
+
+
+def test_long_sums_stay_exact():
+    x = np.random.default_rng(0).random((4, 300_000), np.float32)
+    for array in (x, np.asfortranarray(x)):
+        with mock.patch.multiple(reduction, **_LIMITS):
+            result = reduce(np.add, array, (1,))
+        np.testing.assert_allclose(result, x.sum(1, np.float64, keepdims=True), rtol=3e-6)

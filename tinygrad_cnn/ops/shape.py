@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_dim, check_dims, check_size, check_tensor
+from tinygrad_cnn.kernels.reduction import reduce
 from tinygrad_cnn.ops.dtypes import common, common_dtype
 from tinygrad_cnn.ops.elementwise import cast
 from tinygrad_cnn.types import Array
@@ -161,7 +162,7 @@ def expand(input: Array, size: int | Sequence[int], *more: int) -> Array:
 def _sum_to_size(input: Array, shape: tuple[int, ...]) -> Array:
     added = input.ndim - len(shape)
     widened = (added + i for i, n in enumerate(shape) if n == 1 and input.shape[added + i] != 1)
-    return np.sum(input, axis=(*range(added), *widened)).reshape(shape)
+    return reduce(np.add, input, (*range(added), *widened), keepdims=False).reshape(shape)
 
 
 @_sum_to_size.vjp("input")
