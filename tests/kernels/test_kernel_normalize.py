@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinygrad_cnn.kernels import layer_norm, normalize, softmax
+from tinygrad_cnn.kernels import layer_norm, normalize, small_arrays, softmax
 from tinygrad_cnn.kernels.threads import get_num_threads, set_num_threads
 
 RANDOM = np.random.default_rng(0)
@@ -14,12 +14,16 @@ RANDOM = np.random.default_rng(0)
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks so small that every array here is several."""
-    for module in (normalize, layer_norm, softmax):
+    for module in (small_arrays, layer_norm, softmax):
         monkeypatch.setattr(module, "_BLOCK", 64)
         monkeypatch.setattr(module, "_SMALL", 0)
-    normalize._layout.cache_clear()
+    monkeypatch.setattr(normalize, "_ONCE", 300)
+    monkeypatch.setattr(small_arrays, "_TILE", 40)
+    monkeypatch.setattr(small_arrays, "_LONG_RUN", 6)
+    monkeypatch.setattr(small_arrays, "_VECTOR", 2)
+    small_arrays._layout.cache_clear()
     yield
-    normalize._layout.cache_clear()
+    small_arrays._layout.cache_clear()
 
 
 def array(shape, layout, offset=0.0):
@@ -57,6 +61,9 @@ def test_normalisation_and_its_gradient(layout, shape, axes, own, offset):
     np.testing.assert_allclose(found_mean, mean, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(found_var, rstd**-2.0 - 1e-5, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(normalize.normalize(x, mean, rstd, weight, bias), y, rtol=1e-9, atol=1e-10)
+    together = normalize.standardize(x, axes, 1e-5, weight, bias)
+    for actual, wanted in zip(together, (y, mean, found_var), strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-9, atol=1e-9)
     z, h = (x - mean) * rstd, g * weight
     by_x = rstd * (h - h.mean(axes, keepdims=True) - z * (h * z).mean(axes, keepdims=True))
     repeated = tuple(axis for axis in range(4) if axis not in own)
@@ -122,6 +129,8 @@ def test_bits_do_not_depend_on_the_number_of_threads():
             mean, var = normalize.moments(x, (0, 2, 3))
             rstd = 1 / np.sqrt(var)
             results.append([mean, var, *normalize.normalize_grad(g, x, mean, rstd, weight), softmax.softmax(x, 1)])
+            for axes in ((2, 3), (1, 2, 3)):  # each block has statistics of its own
+                results[-1] += normalize.standardize(x, axes, 1e-5, weight, weight)
     finally:
         set_num_threads(before)
     for other in results[1:]:

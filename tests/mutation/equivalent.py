@@ -18,6 +18,7 @@ LOGARITHM = "g * output * log(where(_power_of_zero(input, exponent), ones_like({
 NORM_SCALE = "scale = where(zero, 0, g * where(zero, {}, output) ** (1 - p))"
 SCALE = "scale = g / where(eq(output, 0), {}, output)"
 BEND = "where(gt(input, 0), 0, h * g * (alpha * scale * exp(clamp(input, None, {}))))"
+IN_SHAPES = "(reshape(by_input, {}.shape), reshape(by_weight, weight.shape), reshape(by_bias, weight.shape))"
 DEVIATIONS = (
     "_spread(scale / freedom if freedom else scale {} math.nan, input.shape, dims) * (input - _mean(input, dims, True))"
 )
@@ -46,6 +47,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         ("_gelu_tanh_grad", "x = clamp(input, -10, 10)", "x = clamp(input, -11, 10)", FAR),
         ("_std", SCALE.format(1), SCALE.format(2), TIMES_ZERO),
         ("_norm", NORM_SCALE.format(1), NORM_SCALE.format(2), "where it is chosen the other choice follows"),
+        ("_standardize", IN_SHAPES.format("input"), IN_SHAPES.format("g"), "they have the same shape"),
         ("_std", DEVIATIONS.format("*"), DEVIATIONS.format("/"), "anything and NaN make NaN"),
     ]
 }

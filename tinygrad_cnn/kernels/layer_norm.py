@@ -7,6 +7,7 @@ columns and two rows are faster than a single one.)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ from tinygrad_cnn.kernels.runs import LONG_RUN, run_by_run
 from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import Call
 
-__all__ = ["normalize", "normalize_grad"]
+__all__ = ["normalize", "normalize_grad", "standardize"]
 
 Array = NDArray[Any]
 
@@ -29,17 +30,20 @@ Array = NDArray[Any]
 _BLOCK = 1 << 18
 # Below, BLAS uses one thread for a product with a vector anyway: nothing to hold.
 _SMALL = 1 << 13
+# From here on a second thread helps.
+_THREADS = 1 << 16
 
 
 class _Rows:
     """How an array is a matrix: the axes that have statistics of their own first, each kind in memory order."""
 
-    def __init__(self, x: Array, statistic: Array) -> None:
-        self.order = sorted(memory_order(x), key=lambda axis: statistic.shape[axis] == 1)
+    def __init__(self, x: Array, statistic: tuple[int, ...]) -> None:
+        self.order = sorted(memory_order(x), key=lambda axis: statistic[axis] == 1)
         self.shape = tuple(x.shape[axis] for axis in self.order)
-        self.count = statistic.size
+        self.count = math.prod(statistic)
         self.size = x.size
-        self.blocks = balanced(self.count, -(-x.size // _BLOCK))
+        least = 1 if x.size < _THREADS else 2
+        self.blocks = balanced(self.count, max(least, -(-x.size // _BLOCK)))
         self.work = 0 if x.size < _SMALL else x.size << 10
 
     def matrix(self, x: Array) -> Array:
@@ -74,27 +78,71 @@ def _pair(first: Array, second: Array | float) -> Array:
     return rows
 
 
-def normalize(x: Array, mean: Array, rstd: Array, weight: Array, bias: Array) -> Array:
-    """Return ``(x - mean) * rstd * weight + bias``, as ``x (rstd ⊗ weight) + (1 ⊗ bias - mean rstd ⊗ weight)``."""
-    rows = _Rows(x, rstd)
-    x_, r, w = rows.matrix(x), rows.vector(rstd), rows.vector(weight)
-    b = rows.vector(np.broadcast_to(bias, weight.shape))
-    scales, shifts = _columns(r, 0), _columns(-rows.vector(mean) * r, 1)
-    weights, affine = _pair(w, 0), _pair(w, b)
-    y = empty(x_.shape, x.dtype)
+def standardize(
+    x: Array, statistic: tuple[int, ...], eps: Any, weight: Array, bias: Array
+) -> tuple[Array, Array, Array]:
+    """Return ``(x - mean) / sqrt(var + eps) * weight + bias`` and the moments, for means that are not too large."""
+    rows = _Rows(x, statistic)
+    x_ = rows.matrix(x)
+    mean, var = np.empty((2, rows.count), x.dtype)
+    ones, count = np.ones(x_.shape[1], x.dtype), x.dtype.type(x_.shape[1])
+    line = _Line(rows, weight, bias)
 
     def plan(block: tuple[int, slice]) -> list[Call]:
         part = block[1]
-        scaled = scratch("scaled", y[part].shape, x.dtype)
+
+        def finish() -> None:
+            m, v = np.divide(mean[part], count, out=mean[part]), np.divide(var[part], count, out=var[part])
+            np.subtract(v, m * m, out=v)
+            # Below 0 it is, if at all, by rounding, and will be computed again.
+            line.set(part, m, 1 / np.sqrt(np.maximum(v, 0) + eps))
+
         return [
-            partial(np.matmul, scales[part], weights, out=scaled),
-            partial(np.multiply, scaled, x_[part], out=scaled),
-            partial(np.matmul, shifts[part], affine, out=y[part]),
-            partial(np.add, y[part], scaled, out=y[part]),
+            partial(np.matmul, x_[part], ones, out=mean[part]),
+            partial(np.vecdot, x_[part], x_[part], out=var[part]),
+            finish,
+            *line.apply(part, x_[part]),
         ]
 
     rows.over_blocks(plan)
-    return rows.restore(y, x.shape)
+    return rows.restore(line.y, x.shape), rows.restore(mean, statistic), rows.restore(var, statistic)
+
+
+def normalize(x: Array, mean: Array, rstd: Array, weight: Array, bias: Array) -> Array:
+    """Return ``(x - mean) * rstd * weight + bias``."""
+    rows = _Rows(x, rstd.shape)
+    x_ = rows.matrix(x)
+    line = _Line(rows, weight, bias)
+    line.set(slice(None), rows.vector(mean), rows.vector(rstd))
+    rows.over_blocks(lambda block: line.apply(block[1], x_[block[1]]))
+    return rows.restore(line.y, x.shape)
+
+
+class _Line:
+    """``x (rstd ⊗ weight) + (1 ⊗ bias - mean rstd ⊗ weight)``, written into `y`."""
+
+    def __init__(self, rows: _Rows, weight: Array, bias: Array) -> None:
+        w, b = rows.vector(weight), rows.vector(np.broadcast_to(bias, weight.shape))
+        self.y = empty((rows.count, w.size), w.dtype)
+        self.scales, self.shifts = np.zeros((2, rows.count, 2), w.dtype)
+        self.shifts[:, 1] = 1
+        self.weights, self.affine = _pair(w, 0), _pair(w, b)
+
+    def set(self, part: slice, mean: Array, rstd: Array) -> None:
+        """The moments of some rows."""
+        self.scales[part, 0] = rstd
+        np.multiply(-mean, rstd, out=self.shifts[part, 0])
+
+    def apply(self, part: slice, x: Array) -> list[Call]:
+        """The calls for some rows, which look at their moments when they run."""
+        y = self.y[part]
+        scaled = scratch("scaled", y.shape, y.dtype)
+        return [
+            partial(np.matmul, self.scales[part], self.weights, out=scaled),
+            partial(np.multiply, scaled, x, out=scaled),
+            partial(np.matmul, self.shifts[part], self.affine, out=y),
+            partial(np.add, y, scaled, out=y),
+        ]
 
 
 def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) -> tuple[Array, Array, Array]:
@@ -102,58 +150,53 @@ def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) 
 
     By `x` it is ``g (rstd ⊗ weight) + x slope + offset``, as in `tinygrad_cnn.kernels.normalize`.
     """
-    rows = _Rows(x, rstd)
+    rows = _Rows(x, rstd.shape)
     g_, x_ = rows.matrix(g), rows.matrix(x)
     m, r, w = map(rows.vector, (mean, rstd, weight))
     number = x.dtype.type(w.size)
     # For each row the sums of g weight and of g weight x; for each column those of g, g mean rstd, and g x rstd.
-    sum_h, sum_hx = np.empty((2, rows.count), x.dtype)
+    sum_h, sum_hx, slope, offset = np.empty((4, rows.count), x.dtype)
     columns = np.empty((len(rows.blocks), 3, w.size), x.dtype)
     statistics = _pair(m * r, 1)
-
-    def add_up(block: tuple[int, slice]) -> list[Call]:
-        index, part = block
-        gx = scratch("scaled", x_[part].shape, x.dtype)
-        return [
-            partial(np.matmul, g_[part], w, out=sum_h[part]),
-            partial(np.matmul, statistics[:, part], g_[part], out=columns[index, :2]),
-            partial(np.multiply, g_[part], x_[part], out=gx),
-            partial(np.matmul, gx, w, out=sum_hx[part]),
-            partial(np.matmul, r[part], gx, out=columns[index, 2]),
-        ]
-
-    rows.over_blocks(add_up)
-    mean_h, mean_hx = sum_h / number, sum_hx / number
-    slope = -r * r * r * (mean_hx - m * mean_h)
-    offset = -m * slope - r * mean_h
     weights, scales = _pair(w, 0), _columns(r, 0)
     by_x = empty(x_.shape, x.dtype)
 
-    def apply(block: tuple[int, slice]) -> list[Call]:
-        part = block[1]
+    def plan(block: tuple[int, slice]) -> list[Call]:
+        index, part = block
         out = by_x[part]
         spare = scratch("scaled", out.shape, x.dtype)
-        rise, start = slope[part, None], offset[part, None]
-        if w.size >= LONG_RUN:
-            line = [partial(np.multiply, x_[part], rise, out=out), partial(np.add, out, start, out=out)]
-        else:
-            line = [
-                partial(np.copyto, out, rise),
-                partial(np.multiply, out, x_[part], out=out),
-                partial(np.copyto, spare, start),
-                partial(np.add, out, spare, out=out),
-            ]
+
+        def conclude() -> None:
+            mean_h, mean_hx = sum_h[part] / number, sum_hx[part] / number
+            np.multiply(r[part] ** 3, m[part] * mean_h - mean_hx, out=slope[part])
+            np.subtract(-m[part] * slope[part], r[part] * mean_h, out=offset[part])
+
         return [
-            *line,
+            partial(np.matmul, g_[part], w, out=sum_h[part]),
+            partial(np.matmul, statistics[:, part], g_[part], out=columns[index, :2]),
+            partial(np.multiply, g_[part], x_[part], out=spare),
+            partial(np.matmul, spare, w, out=sum_hx[part]),
+            partial(np.matmul, r[part], spare, out=columns[index, 2]),
+            conclude,
+            *_row_by_row(np.multiply, x_[part], slope[part, None], out),
+            *_row_by_row(np.add, out, offset[part, None], out),
             partial(np.matmul, scales[part], weights, out=spare),
             partial(np.multiply, spare, g_[part], out=spare),
             partial(np.add, out, spare, out=out),
         ]
 
-    rows.over_blocks(apply)
+    rows.over_blocks(plan)
     by_mean, by_bias, by_product = np.add.reduce(columns, axis=0)
     return (
         rows.restore(by_x, x.shape),
         rows.restore(by_product - by_mean, weight.shape),
         rows.restore(by_bias, weight.shape),
     )
+
+
+def _row_by_row(ufunc: np.ufunc, x: Array, numbers: Array, out: Array) -> list[Call]:
+    """The calls for ``ufunc(x, numbers)`` with one number a row; a copy is faster than many short runs."""
+    if x.shape[1] >= LONG_RUN:
+        return [partial(ufunc, x, numbers, out=out)]
+    repeated = scratch("repeated", x.shape, x.dtype)
+    return [partial(np.copyto, repeated, numbers), partial(ufunc, x, repeated, out=out)]

@@ -1,20 +1,13 @@
 """Normalisation: the moments over some axes, what they make of an array, and the gradient of that.
 
-Arrays are brought to the order of their memory, with neighbouring axes merged that are treated alike, and cut into
-blocks along the slowest axis. "Small" arrays, statistics and weights, have the number of dimensions of the large ones,
-and size 1 where they repeat.
-
-Arithmetic with an operand that repeats every few elements takes NumPy two to three times as long as with one that does
-not, and sums over short rows longer still. So small arrays are written out for a block, by a mere copy, unless the runs
-are long; and sums are products with ones, which BLAS computes.
+Where each image has statistics of its own, a block of images is read from memory once: it is added up, and what comes
+of that is applied while the block is still in the cache. Statistics of a whole batch take two rounds.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -22,177 +15,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import layer_norm
-from tinygrad_cnn.kernels.blas import parallel_products
-from tinygrad_cnn.kernels.buffers import empty, scratch
-from tinygrad_cnn.kernels.elementwise import empty_like, memory_order
-from tinygrad_cnn.kernels.runs import LONG_RUN, run_by_run
-from tinygrad_cnn.kernels.shapes import balanced
+from tinygrad_cnn.kernels.buffers import scratch
+from tinygrad_cnn.kernels.elementwise import empty_like
+from tinygrad_cnn.kernels.small_arrays import Layout, Sums, at, layout_of, summing, summing_products, total
 from tinygrad_cnn.kernels.threads import Call
 
-__all__ = ["moments", "normalize", "normalize_grad", "scale_shift", "scale_shift_grad"]
+__all__ = ["moments", "normalize", "normalize_grad", "scale_shift", "scale_shift_grad", "standardize"]
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
+Block = tuple[int, slice]
 
-# Elements of a block: the fewer blocks, the less Python; larger ones would leave the second-level cache.
-_BLOCK = 1 << 18
-# Below, BLAS uses one thread for a product with a vector anyway: nothing to hold.
-_SMALL = 1 << 13
-# From here on a second thread helps.
-_THREADS = 1 << 16
-# Rows of at least so many elements are multiplied and added up in one go.
-_ROW = 32
+# Elements from which on reading them once saves more than threads lose that compute statistics at the same time.
+_ONCE = 1 << 19
 
 
-class _Layout:
-    """How large arrays lie in memory, in axes that are treated alike.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of the large arrays.
-    order : tuple of int
-        Their axes, from the slowest to the fastest.
-    small : shapes
-        Of the small arrays.
-    """
-
-    def __init__(self, shape: Shape, order: Shape, *small: Shape) -> None:
-        self.order = order
-        self.inverse = [self.order.index(axis) for axis in range(len(shape))]
-        axes = [axis for axis in self.order if shape[axis] != 1]
-        alike = itertools.groupby(axes, lambda axis: tuple(other[axis] == 1 for other in small))
-        self.groups = [list(group) for _, group in alike]
-        self.shape = self.merged(shape)
-        size = math.prod(shape)
-        self.work = 0 if size < _SMALL else size << 10
-        parts = balanced(self.shape[0], -(-size // _BLOCK) if size < _THREADS else max(2, -(-size // _BLOCK)))
-        self.blocks = list(enumerate(parts))
-
-    def merged(self, shape: Shape) -> Shape:
-        """A shape in the layout's axes; at least one."""
-        return tuple(math.prod(shape[axis] for axis in group) for group in self.groups) or (1,)
-
-    def bring(self, x: Array) -> Array:
-        """An array in the layout's axes: a view, if it lies in memory like the one to follow; else a copy."""
-        return x.transpose(self.order).reshape(self.merged(x.shape))
-
-    def restore(self, x: Array, shape: Shape) -> Array:
-        """The opposite of `bring`."""
-        return x.reshape([shape[axis] for axis in self.order]).transpose(self.inverse)
-
-    def over_blocks(self, plan: Callable[[tuple[int, slice]], Iterable[Call]]) -> None:
-        """Do what ``plan((index, part))`` says for each block, in threads."""
-        if not self.work:
-            for block in self.blocks:
-                for call in plan(block):
-                    call()
-            return
-        with run_by_run():
-            parallel_products(plan, self.blocks, self.work)
-
-    def repeated(self, small: Array) -> Callable[[slice], tuple[Array, list[Call]]]:
-        """A function that says how a small array is repeated to the shape of a block: where, and by what calls.
-
-        The place is good until the next calls of this kind.
-        """
-        if small.shape == self.shape or (small.shape[-1] == 1 and self.shape[-1] >= LONG_RUN):
-            return lambda part: (small if small.shape[0] == 1 else small[part], [])
-        if small.shape[0] != 1:
-
-            def repeat(part: slice) -> tuple[Array, list[Call]]:
-                block = scratch("repeated", self.block(part), small.dtype)
-                return block, [partial(np.copyto, block, small[part])]
-
-            return repeat
-        # The same for all blocks, but that the last one may be shorter.
-        tile = empty(self.block(self.blocks[0][1]), small.dtype)
-        np.copyto(tile, small)
-        return lambda part: (tile[: part.stop - part.start], [])
-
-    def block(self, part: slice) -> Shape:
-        """The shape of a block."""
-        return (part.stop - part.start, *self.shape[1:])
+def _far(mean: Array, var: Array) -> bool:
+    """Whether the mean of the squares less the square of the mean would cost digits."""
+    return bool((mean * mean > 16 * var).any())
 
 
-class _Sums:
-    """The sums of large arrays over the axes in which a small shape, in the layout's axes, has size 1."""
-
-    def __init__(self, layout: _Layout, small: Shape, dtype: Any) -> None:
-        self.layout = layout
-        self.small = small
-        self.own = small[0] == layout.shape[0]
-        self.parts = np.empty(small if self.own else (len(layout.blocks), *small[1:]), dtype)
-
-    def place(self, index: int, part: slice) -> Array:
-        """Where those of a block go."""
-        return self.parts[part] if self.own else self.parts[index : index + 1]
-
-    def together(self) -> Array:
-        """Those of all blocks."""
-        return self.parts if self.parts.shape == self.small else np.add.reduce(self.parts, axis=0, keepdims=True)
-
-
-@functools.lru_cache(256)
-def _layout(*key: Shape) -> _Layout:
-    return _Layout(*key)
-
-
-def _layout_of(x: Array, *small: Shape) -> _Layout:
-    return _layout(x.shape, tuple(memory_order(x)), *small)
-
-
-def _longest_run(shape: Shape, reduced: Shape) -> slice:
-    """Neighbouring axes to add up, the most elements that there are: what is left is less work for the next."""
-    runs: list[slice] = []
-    start = 0
-    for differs, axes in itertools.groupby(range(len(shape)), lambda axis: shape[axis] != reduced[axis]):
-        stop = start + len(list(axes))
-        runs += [slice(start, stop)] if differs else []
-        start = stop
-    return max(runs, key=lambda run: math.prod(shape[run.start : run.stop]))
-
-
-def total(x: Array, shape: Shape) -> Array:
-    """The sum of a C-contiguous array over all axes that `shape` has with size 1; they are kept."""
-    out = np.empty(shape, x.dtype)
-    for call in _summing(x, out):
-        call()
-    return out
-
-
-def _summing(x: Array, out: Array) -> list[Call]:
-    """The calls that sum a C-contiguous array over all axes that `out`, one too, has with size 1."""
-    calls: list[Call] = []
-    shape = out.shape
-    while x.shape != shape:
-        run = _longest_run(x.shape, shape)
-        count, after = math.prod(x.shape[run]), math.prod(x.shape[run.stop :])
-        ones = np.ones(count, x.dtype)
-        left = x.shape[: run.start] + shape[run] + x.shape[run.stop :]
-        target = out if left == shape else scratch(f"sums {len(calls)}", left, x.dtype)
-        if after == 1:
-            calls.append(partial(np.matmul, x.reshape(-1, count), ones, out=target.reshape(-1)))
-        else:
-            calls.append(partial(np.matmul, ones, x.reshape(-1, count, after), out=target.reshape(-1, after)))
-        x = target
-    return calls or [partial(np.copyto, out, x)]
-
-
-def _summing_products(x: Array, y: Array, out: Array) -> list[Call]:
-    """The calls that sum ``x * y``, as `_summing`."""
-    shape = out.shape
-    if x.shape == shape:
-        return [partial(np.multiply, x, y, out=out)]
-    run = _longest_run(x.shape, shape)
-    count = math.prod(x.shape[run])
-    if run.stop < x.ndim or count < _ROW:
-        product = scratch("product", x.shape, x.dtype)
-        return [partial(np.multiply, x, y, out=product), *_summing(product, out)]
-    left = x.shape[: run.start] + shape[run]
-    target = out if left == shape else scratch("products", left, x.dtype)
-    dot = partial(np.vecdot, x.reshape(-1, count), y.reshape(-1, count), out=target.reshape(-1))
-    return [dot] if target is out else [dot, *_summing(target, out)]
+def _shape_of_moments(x: Array, axes: Shape) -> Shape:
+    return tuple(1 if axis in axes else n for axis, n in enumerate(x.shape))
 
 
 def moments(x: Array, axes: Shape) -> tuple[Array, Array]:
@@ -201,32 +45,35 @@ def moments(x: Array, axes: Shape) -> tuple[Array, Array]:
     The variance is the mean of the squares less the square of the mean; if that is the larger one somewhere, which
     would cost digits, the mean is subtracted first.
     """
-    shape = tuple(1 if axis in axes else n for axis, n in enumerate(x.shape))
+    shape = _shape_of_moments(x, axes)
     if not x.size:
         return np.full(shape, np.nan, x.dtype), np.full(shape, np.nan, x.dtype)
-    layout = _layout_of(x, shape)
+    layout = layout_of(x, shape)
     x_, small, count = layout.bring(x), layout.merged(shape), x.dtype.type(x.size // math.prod(shape))
-    sums, squares = _Sums(layout, small, x.dtype), _Sums(layout, small, x.dtype)
+    sums, squares = Sums(layout, small, x.dtype), Sums(layout, small, x.dtype)
 
-    def add_up(block: tuple[int, slice]) -> list[Call]:
+    def add_up(block: Block) -> list[Call]:
         values = x_[block[1]]
-        return [*_summing(values, sums.place(*block)), *_summing_products(values, values, squares.place(*block))]
+        return [*summing(values, sums.place(*block)), *summing_products(values, values, squares.place(*block))]
 
     layout.over_blocks(add_up)
     mean = sums.together() / count
-    variance = squares.together() / count - mean * mean
-    if np.any(mean * mean > 16 * variance):
+    var = squares.together() / count - mean * mean
+    mean, var = layout.restore(mean, shape), layout.restore(var, shape)
+    if not _far(mean, var):
+        return mean, var
+    centred = x - mean
+    return mean, _mean_of_squares(centred, shape, layout, count)
 
-        def add_up_deviations(block: tuple[int, slice]) -> list[Call]:
-            values = x_[block[1]]
-            deviations = scratch("deviations", values.shape, x.dtype)
-            middle = mean[block[1]] if sums.own else mean
-            subtract = partial(np.subtract, values, middle, out=deviations)
-            return [subtract, *_summing_products(deviations, deviations, squares.place(*block))]
 
-        layout.over_blocks(add_up_deviations)
-        variance = squares.together() / count
-    return layout.restore(mean, shape), layout.restore(variance, shape)
+def _mean_of_squares(x: Array, shape: Shape, layout: Layout, count: Any) -> Array:
+    x_, squares = layout.bring(x), Sums(layout, layout.merged(shape), x.dtype)
+
+    def add_up(block: Block) -> list[Call]:
+        return summing_products(x_[block[1]], x_[block[1]], squares.place(*block))
+
+    layout.over_blocks(add_up)
+    return layout.restore(squares.together() / count, shape)
 
 
 def scale_shift(x: Array, scale: Array, shift: Array) -> Array:
@@ -234,19 +81,14 @@ def scale_shift(x: Array, scale: Array, shift: Array) -> Array:
     y = empty_like(x)
     if not x.size or scale.shape == x.shape:
         return np.add(np.multiply(x, scale, out=y), shift, out=y)
-    layout = _layout_of(x, scale.shape)
+    layout = layout_of(x, scale.shape)
     x_, y_ = layout.bring(x), layout.bring(y)
-    scales, shifts = layout.repeated(layout.bring(scale)), layout.repeated(layout.bring(shift))
+    scales, shifts = layout.spread(layout.bring(scale)), layout.spread(layout.bring(shift))
 
-    def plan(block: tuple[int, slice]) -> list[Call]:
+    def plan(block: Block) -> list[Call]:
         part = block[1]
-        (factor, bring_factor), (term, bring_term) = scales(part), shifts(part)
-        return [
-            *bring_factor,
-            partial(np.multiply, x_[part], factor, out=y_[part]),
-            *bring_term,
-            partial(np.add, y_[part], term, out=y_[part]),
-        ]
+        out = y_[part]
+        return [*scales(np.multiply, x_[part], part, out), *shifts(np.add, out, part, out)]
 
     layout.over_blocks(plan)
     return y
@@ -256,24 +98,82 @@ def scale_shift_grad(g: Array, x: Array, scale: Array) -> tuple[Array, Array, Ar
     """Return the gradients of `scale_shift` by `x`, by `scale` and by `shift`."""
     if not x.size:
         return np.zeros_like(x), np.zeros_like(scale), np.zeros_like(scale)
-    layout = _layout_of(x, scale.shape)
+    layout = layout_of(x, scale.shape)
     by_x = empty_like(x)
     g_, x_, scale_, out = map(layout.bring, (g, x, scale, by_x))
-    scales = layout.repeated(scale_)
-    by_scale, by_shift = (_Sums(layout, scale_.shape, x.dtype) for _ in range(2))
+    scales = layout.spread(scale_)
+    by_scale, by_shift = (Sums(layout, scale_.shape, x.dtype) for _ in range(2))
 
-    def plan(block: tuple[int, slice]) -> list[Call]:
+    def plan(block: Block) -> list[Call]:
         part = block[1]
-        factor, bring_factor = scales(part)
         return [
-            *_summing(g_[part], by_shift.place(*block)),
-            *_summing_products(g_[part], x_[part], by_scale.place(*block)),
-            *bring_factor,
-            partial(np.multiply, g_[part], factor, out=out[part]),
+            *summing(g_[part], by_shift.place(*block)),
+            *summing_products(g_[part], x_[part], by_scale.place(*block)),
+            *scales(np.multiply, g_[part], part, out[part]),
         ]
 
     layout.over_blocks(plan)
     return by_x, layout.restore(by_scale.together(), scale.shape), layout.restore(by_shift.together(), scale.shape)
+
+
+def standardize(x: Array, axes: Shape, eps: float, weight: Array, bias: Array) -> tuple[Array, Array, Array]:
+    """Return ``(x - mean) / sqrt(var + eps) * weight + bias``, and the moments of `x` over `axes`."""
+    shape = _shape_of_moments(x, axes)
+    if not x.size:
+        return np.empty_like(x), *moments(x, axes)
+    epsilon = x.dtype.type(eps)
+    if _elementwise(x, shape, weight.shape):
+        y, mean, var = layer_norm.standardize(x, shape, epsilon, weight, bias)
+    elif x.size < _ONCE or not _apart(layout_of(x, shape, weight.shape), shape):
+        mean, var = moments(x, axes)
+        return normalize(x, mean, 1 / np.sqrt(var + epsilon), weight, bias), mean, var
+    else:
+        y, mean, var = _standardize_apart(x, shape, epsilon, weight, bias)
+    if _far(mean, var):
+        mean, var = moments(x, axes)
+        y = normalize(x, mean, 1 / np.sqrt(var + epsilon), weight, bias)
+    return y, mean, var
+
+
+def _apart(layout: Layout, statistic: Shape) -> bool:
+    """Whether blocks have statistics of their own."""
+    return layout.merged(statistic)[0] == layout.shape[0]
+
+
+def _standardize_apart(x: Array, shape: Shape, eps: Any, weight: Array, bias: Array) -> tuple[Array, Array, Array]:
+    """`standardize` for blocks that have statistics of their own, each read once; for means that are not too large."""
+    layout = layout_of(x, shape, weight.shape)
+    y = empty_like(x)
+    x_, y_, weight_, bias_ = map(layout.bring, (x, y, weight, np.broadcast_to(bias, weight.shape)))
+    small, fine = layout.merged(shape), layout.merged(np.broadcast_shapes(shape, weight.shape))
+    within = tuple(axis for axis, n in enumerate(small) if n != fine[axis])
+    count = x.dtype.type(x.size // math.prod(shape))
+    mean, var = np.empty((2, *small), x.dtype)
+    sums, squares, scale, shift = np.empty((4, *fine), x.dtype)
+    scales, shifts = layout.spread(scale), layout.spread(shift)
+
+    def plan(block: Block) -> list[Call]:
+        part = block[1]
+        values, out = x_[part], y_[part]
+
+        def finish() -> None:
+            m = np.divide(np.add.reduce(sums[part], within, keepdims=True), count, out=mean[part])
+            v = np.divide(np.add.reduce(squares[part], within, keepdims=True), count, out=var[part])
+            np.subtract(v, m * m, out=v)
+            # Below 0 it is, if at all, by rounding, and will be computed again.
+            r = np.multiply(1 / np.sqrt(np.maximum(v, 0) + eps), at(weight_, part), out=scale[part])
+            np.subtract(at(bias_, part), m * r, out=shift[part])
+
+        return [
+            *summing(values, sums[part]),
+            *summing_products(values, values, squares[part]),
+            finish,
+            *scales(np.multiply, values, part, out),
+            *shifts(np.add, out, part, out),
+        ]
+
+    layout.over_blocks(plan)
+    return y, layout.restore(mean, shape), layout.restore(var, shape)
 
 
 def normalize(x: Array, mean: Array, rstd: Array, weight: Array, bias: Array) -> Array:
@@ -281,7 +181,7 @@ def normalize(x: Array, mean: Array, rstd: Array, weight: Array, bias: Array) ->
     if not x.size:
         return np.empty_like(x)
     x, mean = _centred(x, mean, rstd)
-    if _elementwise(x, rstd, weight):
+    if _elementwise(x, rstd.shape, weight.shape):
         return layer_norm.normalize(x, mean, rstd, weight, bias)
     scale = rstd * weight
     return scale_shift(x, scale, bias - mean * scale)
@@ -289,12 +189,12 @@ def normalize(x: Array, mean: Array, rstd: Array, weight: Array, bias: Array) ->
 
 def _centred(x: Array, mean: Array, rstd: Array) -> tuple[Array, Array]:
     """`x` and its mean; less the mean where that is so large that ``x rstd - mean rstd`` would lose digits."""
-    return (x - mean, mean - mean) if np.any(np.absolute(mean * rstd) > 16) else (x, mean)
+    return (x - mean, mean - mean) if np.absolute(mean * rstd).max() > 16 else (x, mean)
 
 
-def _elementwise(x: Array, rstd: Array, weight: Array) -> bool:
+def _elementwise(x: Array, statistic: Shape, weight: Shape) -> bool:
     """Whether there are statistics for each row and weights for each column, so that nothing repeats in both."""
-    return rstd.size * weight.size == x.size == math.prod(np.broadcast_shapes(rstd.shape, weight.shape))
+    return math.prod(statistic) * math.prod(weight) == x.size == math.prod(np.broadcast_shapes(statistic, weight))
 
 
 def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) -> tuple[Array, Array, Array]:
@@ -306,43 +206,62 @@ def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) 
     if not x.size:
         return np.zeros_like(x), np.zeros_like(weight), np.zeros_like(weight)
     x, mean = _centred(x, mean, rstd)
-    if _elementwise(x, rstd, weight):
+    if _elementwise(x, rstd.shape, weight.shape):
         return layer_norm.normalize_grad(g, x, mean, rstd, weight)
-    scale = rstd * weight
-    layout = _layout_of(x, rstd.shape, weight.shape)
-    g_, x_, mean_, rstd_, weight_ = map(layout.bring, (g, x, mean, rstd, weight))
-    small = layout.merged(scale.shape)
-    count = x.dtype.type(x.size // rstd.size)
-    sums, products = _Sums(layout, small, x.dtype), _Sums(layout, small, x.dtype)
-
-    def add_up(block: tuple[int, slice]) -> list[Call]:
-        g_block, x_block = g_[block[1]], x_[block[1]]
-        return [*_summing(g_block, sums.place(*block)), *_summing_products(g_block, x_block, products.place(*block))]
-
-    layout.over_blocks(add_up)
-    sum_g = sums.together()
-    sum_gz = (products.together() - mean_ * sum_g) * rstd_
-    mean_h, mean_hz = (total(s * weight_, rstd_.shape) / count for s in (sum_g, sum_gz))
-    slope = -rstd_ * rstd_ * mean_hz
-    offset = -mean_ * slope - rstd_ * mean_h
+    layout = layout_of(x, rstd.shape, weight.shape)
     by_x = empty_like(x)
-    out = layout.bring(by_x)
-    scales, slopes, offsets = map(layout.repeated, (layout.bring(scale), slope, offset))
+    g_, x_, mean_, rstd_, weight_, out = map(layout.bring, (g, x, mean, rstd, weight, by_x))
+    scale = rstd_ * weight_
+    within = tuple(axis for axis, n in enumerate(rstd_.shape) if n != scale.shape[axis])
+    count = x.dtype.type(x.size // rstd.size)
+    sums, products = Sums(layout, scale.shape, x.dtype), Sums(layout, scale.shape, x.dtype)
+    # Along rows the fewest numbers, that runs be long; otherwise they must not repeat within a few elements.
+    slope, offset = np.empty((2, *(rstd_.shape if scale.shape[-1] == 1 else scale.shape)), x.dtype)
 
-    def apply(block: tuple[int, slice]) -> list[Call]:
-        part = block[1]
-        line = scratch("line", layout.block(part), x.dtype)
-        (factor, bring_factor), (rise, bring_rise), (start, bring_start) = scales(part), slopes(part), offsets(part)
-        return [
-            *bring_rise,
-            partial(np.multiply, x_[part], rise, out=line),
-            *bring_start,
-            partial(np.add, line, start, out=line),
-            *bring_factor,
-            partial(np.multiply, g_[part], factor, out=out[part]),
-            partial(np.add, out[part], line, out=out[part]),
-        ]
+    def add_up(block: Block) -> list[Call]:
+        g_block, x_block = g_[block[1]], x_[block[1]]
+        return [*summing(g_block, sums.place(*block)), *summing_products(g_block, x_block, products.place(*block))]
 
-    layout.over_blocks(apply)
+    def conclude(part: slice, sum_g: Array, sum_gx: Array) -> None:
+        m, r, w = at(mean_, part), at(rstd_, part), at(weight_, part)
+        mean_h, mean_hx = (np.add.reduce(s * w, within, keepdims=True) / count for s in (sum_g, sum_gx))
+        rise = r * r * r * (m * mean_h - mean_hx)
+        slope[part] = rise
+        offset[part] = -m * rise - r * mean_h
+
+    if _apart(layout, rstd.shape):
+        sum_g, sum_gx = sums.parts, products.parts
+        apply = _line(layout, g_, scale, x_, slope, offset, out)
+
+        def all_at_once(block: Block) -> list[Call]:
+            part = block[1]
+            return [*add_up(block), partial(conclude, part, sum_g[part], sum_gx[part]), *apply(block)]
+
+        layout.over_blocks(all_at_once)
+    else:
+        layout.over_blocks(add_up)
+        sum_g, sum_gx = sums.together(), products.together()
+        conclude(slice(None), sum_g, sum_gx)
+        layout.over_blocks(_line(layout, g_, scale, x_, slope, offset, out))
+    sum_gz = (sum_gx - mean_ * sum_g) * rstd_
     by_weight, by_bias = (layout.restore(total(s, weight_.shape), weight.shape) for s in (sum_gz, sum_g))
     return by_x, by_weight, by_bias
+
+
+def _line(
+    layout: Layout, g: Array, scale: Array, x: Array, slope: Array, offset: Array, out: Array
+) -> Callable[[Block], list[Call]]:
+    """How to compute ``g * scale + x * slope + offset``; what is a block's own may have its values later."""
+    scales, slopes, offsets = map(layout.spread, (scale, slope, offset))
+
+    def plan(block: Block) -> list[Call]:
+        part = block[1]
+        line, target = scratch("line", out[part].shape, out.dtype), out[part]
+        return [
+            *slopes(np.multiply, x[part], part, line),
+            *offsets(np.add, line, part, line),
+            *scales(np.multiply, g[part], part, target),
+            partial(np.add, target, line, out=target),
+        ]
+
+    return plan

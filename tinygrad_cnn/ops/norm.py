@@ -227,15 +227,8 @@ def group_norm(
         raise ValueError(f"{operation}: input expects more than 1 value in a group but has {tuple(input.shape)}")
     split = (groups, channels // groups)
     row = (1, *split, 1)
-    y, _, _ = standardize(
-        reshape(input, (batch, *split, positions)),
-        (2, 3),
-        check_float(operation, "eps", eps),
-        weight,
-        bias,
-        row,
-    )
-    return reshape(y, tuple(input.shape))
+    epsilon = check_float(operation, "eps", eps)
+    return standardize(input, (2, 3), epsilon, weight, bias, row, (batch, *split, positions))[0]
 
 
 def _check_input(operation: str, input: Array, least: int, form: str) -> None:

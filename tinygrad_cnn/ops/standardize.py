@@ -6,9 +6,12 @@ symmetric, so the VJP of the gradient in its cotangent is the gradient itself, a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
-from tinygrad_cnn.autograd import Variable, primitive
+from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.kernels import normalize as kernels
 from tinygrad_cnn.ops.elementwise import sqrt
 from tinygrad_cnn.ops.reduction import mean as average
@@ -52,14 +55,34 @@ def _(cotangents, g):
     return cotangents[0] * g
 
 
-# `mean` and `var` are those of `input` over the dimensions in which they have size 1. They are handed over because the
-# caller may want them too; the derivatives in `input` are total ones, through both of them.
-@primitive(constants=("mean", "var"))
+@dataclass(slots=True)
+class _Moments:
+    """The mean and the biased variance of an input over `dims`, which are kept with size 1, once they are known."""
+
+    dims: tuple[int, ...]
+    mean: Any = None
+    var: Any = None
+
+
+# The moments are found together with the value, which reads the input once, and are handed over because the caller
+# may want them too; the derivatives in `input` are total ones, through both of them.
+@primitive
 def _standardize(
-    input: Array, weight: Array, bias: Array, mean: Array, var: Array, eps: float, row: tuple[int, ...]
+    input: Array,
+    weight: Array,
+    bias: Array,
+    moments: _Moments,
+    eps: float,
+    split: tuple[int, ...],
+    row: tuple[int, ...],
 ) -> Array:
-    """``(x - mean) / sqrt(var + eps) * weight + bias``, with weight and bias brought to the shape `row`."""
-    return kernels.normalize(input, mean, _inverse_root(var, eps), weight.reshape(row), bias.reshape(row))
+    """``(x - mean) / sqrt(var + eps) * weight + bias``, with x in the shape `split`, weight and bias in `row`."""
+    x, w, b = input.reshape(split), weight.reshape(row), bias.reshape(row)
+    if moments.mean is None:
+        y, moments.mean, moments.var = kernels.standardize(x, moments.dims, eps, w, b)
+    else:
+        y = kernels.normalize(x, moments.mean, _inverse_root(moments.var, eps), w, b)
+    return y.reshape(input.shape)
 
 
 def _inverse_root(var: np.ndarray, eps: float) -> np.ndarray:
@@ -67,9 +90,11 @@ def _inverse_root(var: np.ndarray, eps: float) -> np.ndarray:
 
 
 @_standardize.vjp("input", "weight", "bias")
-def _(g, input, weight, mean, var, eps, row):
-    by_input, by_weight, by_bias = _standardize_grad(g, input, reshape(weight, row), mean, var, eps)
-    return by_input, reshape(by_weight, weight.shape), reshape(by_bias, weight.shape)
+def _(g, input, weight, moments, eps, split, row):
+    by_input, by_weight, by_bias = _standardize_grad(
+        reshape(g, split), reshape(input, split), reshape(weight, row), moments.mean, moments.var, eps
+    )
+    return reshape(by_input, input.shape), reshape(by_weight, weight.shape), reshape(by_bias, weight.shape)
 
 
 @primitive(constants=("mean", "var"))
@@ -81,7 +106,8 @@ def _standardize_grad(
 
 
 def _standardized(input, mean, var, eps):
-    return _standardize(input, np.ones_like(mean), np.zeros_like(mean), mean, var, eps, mean.shape)
+    moments = _Moments((), mean, var)
+    return _standardize(input, np.ones_like(mean), np.zeros_like(mean), moments, eps, input.shape, mean.shape)
 
 
 def _pulled_back(g, input, mean, var, eps):
@@ -117,7 +143,13 @@ def _(cotangents, g, input, weight, mean, var, eps):
 
 
 def standardize(
-    input: Array, dims: tuple[int, ...], eps: float, weight: Array | None, bias: Array | None, row: tuple[int, ...]
+    input: Array,
+    dims: tuple[int, ...],
+    eps: float,
+    weight: Array | None,
+    bias: Array | None,
+    row: tuple[int, ...],
+    split: tuple[int, ...] | None = None,
 ) -> tuple[Array, np.ndarray, np.ndarray]:
     """``(x - mean) / sqrt(var + eps) * weight + bias``, with the moments of `input` over `dims`, and these moments.
 
@@ -130,17 +162,21 @@ def standardize(
     weight, bias : tensor or None
         Of one shape.
     row : tuple of int
-        What that is brought to: as many dimensions as `input` has, with size 1 where they repeat.
+        What that is brought to: as many dimensions as `split` has, with size 1 where they repeat.
+    split : tuple of int, optional
+        What `input` is brought to meanwhile; `dims` are its dimensions. Default: the shape of `input`.
 
     Returns
     -------
     tensor, and the mean and the biased variance as arrays with the dimensions kept
     """
-    mean, var = kernels.moments(input.data if isinstance(input, Variable) else input, dims)
+    shape = tuple(input.shape) if split is None else split
     if weight is None and bias is None:
-        row = (1,) * input.ndim
+        row = (1,) * len(shape)
     if weight is None:  # of the shape of the bias, as their gradients are found together
         weight = np.ones(row if bias is None else tuple(bias.shape), input.dtype)
     if bias is None:
         bias = np.zeros(tuple(weight.shape), input.dtype)
-    return _standardize(input, weight, bias, mean, var, eps, row), mean, var
+    moments = _Moments(dims)
+    y = _standardize(input, weight, bias, moments, eps, shape, row)
+    return y, moments.mean, moments.var
