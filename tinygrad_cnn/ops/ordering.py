@@ -12,13 +12,11 @@ import numpy as np
 
 from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_dim, check_int, check_tensor
+from tinygrad_cnn.kernels import order as kernels
 from tinygrad_cnn.ops.elementwise import clone
 from tinygrad_cnn.ops.indexing import _gather
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.types import Array
-
-# Elements that are sorted faster than divided into those that are wanted and the rest.
-_FEW = 64
 
 
 class Sorted(NamedTuple):
@@ -28,30 +26,14 @@ class Sorted(NamedTuple):
     indices: Array
 
 
-def _order(x: np.ndarray, dim: int, descending: bool) -> np.ndarray:
-    """The positions of the elements in order; equal ones keep theirs, and NaN counts as the largest."""
-    if not descending:
-        return np.argsort(x, axis=dim, kind="stable")
-    # The opposite of an ascending order would reverse equal elements: so they are reversed before.
-    backwards = np.argsort(np.flip(x, dim), axis=dim, kind="stable")
-    return x.shape[dim] - 1 - np.flip(backwards, dim)
-
-
 @primitive(constants=("input",))
 def _argsort(input: Array, dim: int, descending: bool) -> Array:
-    return _order(input, dim, descending)
+    return kernels.order(input, dim, descending)
 
 
 @primitive(constants=("input",))
 def _argtopk(input: Array, k: int, dim: int, largest: bool) -> Array:
-    n = input.shape[dim]
-    if k in (0, n) or n <= _FEW:
-        return np.take(_order(input, dim, largest), np.arange(k), axis=dim)
-    split = n - k if largest else k
-    found = np.argpartition(input, split if largest else split - 1, axis=dim)
-    found = np.take(found, np.arange(split, n) if largest else np.arange(split), axis=dim)
-    found = np.sort(found, axis=dim)  # so that equal ones come in their order
-    return np.take_along_axis(found, _order(np.take_along_axis(input, found, dim), dim, largest), dim)
+    return kernels.top(input, k, dim, largest)
 
 
 def sort(input: Array, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Sorted:

@@ -1,0 +1,121 @@
+"""The positions of elements in order.
+
+NumPy sorts 64-bit integers with vector instructions, several times as fast as it finds positions. So where elements
+have 32 bits or fewer, each becomes the upper half of an integer that sorts like it, and its position the lower half:
+sorting them sorts the positions, and keeps those of equal elements in their order.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.kernels import buffers
+from tinygrad_cnn.kernels.shapes import balanced
+from tinygrad_cnn.kernels.threads import Call, parallel_calls
+
+__all__ = ["order", "top"]
+
+Array = NDArray[Any]
+
+# Elements: below, NumPy's own way is faster; and those of a block, whose integers stay in the cache.
+_LARGE = 1 << 10
+_BLOCK = 1 << 16
+# Rows so short are sorted faster than divided into the elements that are wanted and the rest.
+_FEW = 64
+
+_HALF = 32
+_LOWER = np.int64((1 << _HALF) - 1)
+_ALL_BUT_SIGN = np.int32(0x7FFFFFFF)
+
+
+def order(x: Array, axis: int, descending: bool) -> Array:
+    """Return the positions (int64) of the elements along `axis` in order.
+
+    Equal elements keep their order, and NaN counts as the largest.
+    """
+    return top(x, x.shape[axis], axis, descending)
+
+
+def top(x: Array, k: int, axis: int, largest: bool) -> Array:
+    """Return the positions (int64) of the `k` largest or smallest elements along `axis`, the most extreme first."""
+    rows = np.moveaxis(x, axis, -1)
+    out = np.moveaxis(np.empty((*x.shape[:axis], k, *x.shape[axis + 1 :]), np.int64), axis, -1)
+    if not out.size:
+        return np.moveaxis(out, -1, axis)
+    others = rows.shape[:-1]
+    longest = others.index(max(others)) if others else 0
+    count = -(-x.size // _BLOCK) if others else 1
+    pieces = balanced(others[longest], count) if others else []
+    packed = x.size >= _LARGE and x.dtype.itemsize < 8
+
+    def plan(part: tuple[Any, ...]) -> list[Call]:
+        if k == 1 and largest:  # NaN is the largest for NumPy, too
+            return [partial(np.argmax, rows[part], axis=-1, keepdims=True, out=out[part])]
+        if packed:
+            return _packed(rows[part], k, largest, out[part])
+        return [partial(_plain, rows[part], k, largest, out[part])]
+
+    blocks: list[tuple[Any, ...]] = [((slice(None),) * longest + (piece,)) for piece in pieces]
+    parallel_calls(plan, blocks or [(...,)])
+    return np.moveaxis(out, -1, axis)
+
+
+def _packed(x: Array, k: int, descending: bool, out: Array) -> list[Call]:
+    """Return the calls that write the positions of the first `k` of each row (..., n), by way of integers."""
+    n = x.shape[-1]
+    keys = buffers.scratch("keys", x.shape, np.int64)
+    calls: list[Call] = []
+    if x.dtype.kind == "f":
+        x, calls = _sortable(x)
+    calls.append(partial(np.copyto, keys, x))
+    if descending:
+        calls.append(partial(np.invert, keys, out=keys))
+    calls.append(partial(np.left_shift, keys, _HALF, out=keys))
+    calls.append(partial(np.bitwise_or, keys, np.arange(n), out=keys))
+    first = keys[..., :k]
+    if k < n and n > _FEW:
+        calls += [partial(keys.partition, k - 1, axis=-1), partial(first.sort, axis=-1)]
+    else:
+        calls.append(partial(keys.sort, axis=-1))
+    return [*calls, partial(np.bitwise_and, first, _LOWER, out=out)]
+
+
+def _sortable(x: Array) -> tuple[Array, list[Call]]:
+    """Return 32-bit integers that sort like floats, and the calls that write them."""
+    values = buffers.scratch("sortable", x.shape, np.float32)
+    unordered = buffers.scratch("unordered", x.shape, np.bool_)
+    signs = buffers.scratch("signs", x.shape, np.int32)
+    bits = values.view(np.int32)
+    return bits, [
+        partial(np.add, x, np.float32(0), out=values),  # of -0 this makes 0
+        partial(np.isnan, values, out=unordered),
+        partial(np.copyto, values, np.float32(np.nan), where=unordered),
+        # A float is a sign and a size: negative ones sort the other way round until the bits of their size are turned.
+        partial(np.right_shift, bits, 31, out=signs),
+        partial(np.bitwise_and, signs, _ALL_BUT_SIGN, out=signs),
+        partial(np.bitwise_xor, bits, signs, out=bits),
+    ]
+
+
+def _plain(x: Array, k: int, descending: bool, out: Array) -> None:
+    """Write the positions of the first `k` of each row (..., n)."""
+    n = x.shape[-1]
+    if k == n or n <= _FEW:
+        out[...] = _plain_order(x, descending)[..., :k]
+        return
+    split = n - k if descending else k
+    found = np.argpartition(x, split if descending else split - 1, axis=-1)
+    found = np.sort(found[..., split:] if descending else found[..., :split], axis=-1)  # equal ones in their order
+    out[...] = np.take_along_axis(found, _plain_order(np.take_along_axis(x, found, -1), descending), -1)
+
+
+def _plain_order(x: Array, descending: bool) -> Array:
+    if not descending:
+        return np.argsort(x, axis=-1, kind="stable")
+    # The opposite of an ascending order would reverse equal elements: so they are reversed before.
+    backwards = np.argsort(x[..., ::-1], axis=-1, kind="stable")
+    return x.shape[-1] - 1 - backwards[..., ::-1]
