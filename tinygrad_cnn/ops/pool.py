@@ -7,6 +7,7 @@ differentiation, found again from the input and the output. Mean pooling is line
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from tinygrad_cnn.kernels import pool as kernels
 from tinygrad_cnn.kernels.shapes import output_size
 from tinygrad_cnn.ops.elementwise import abs, eq, pow, where
 from tinygrad_cnn.ops.linalg import matmul
+from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.types import Array, Pair
 
@@ -211,8 +213,10 @@ def adaptive_avg_pool2d(input: Array, output_size: Any) -> Array:
     if input.dtype.kind != "f":
         raise TypeError(f"{operation}: input expects a floating dtype but has {input.dtype}")
     height, width = input.shape[-2:]
-    if rows and columns and height % rows == 0 and width % columns == 0:
-        return avg_pool2d(input, (height // rows, width // columns))
+    if (rows, columns) == (1, 1):
+        return mean(input, (-2, -1), True)
+    if window := even_windows((rows, columns), (height, width)):
+        return avg_pool2d(input, *window)
     # Averaging is linear in rows and in columns: two products with small matrices.
     return matmul(matmul(_means(rows, height, input.dtype), input), _means(columns, width, input.dtype).T)
 
@@ -332,6 +336,21 @@ def adaptive_size(operation: str, input: Array, output_size: Any) -> tuple[int, 
         raise ValueError(f"{operation}: output_size expects an int or a pair but got {output_size}")
     target = tuple(n if size is None else size for size, n in zip(given, input.shape[-2:], strict=True))
     return check_pair(operation, "output_size", target, 0)
+
+
+def even_windows(outputs: tuple[int, int], sizes: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Kernel and stride of the windows of an adaptive pooling; None if they are not all alike, or there are none."""
+    kernel: list[int] = []
+    stride: list[int] = []
+    for count, size in zip(outputs, sizes, strict=True):
+        starts = [i * size // count for i in range(count)]
+        lengths = {-((i + 1) * size // -count) - start for i, start in enumerate(starts)}
+        steps = {after - before for before, after in itertools.pairwise(starts)} or lengths
+        if len(lengths) != 1 or len(steps) != 1 or 0 in steps:
+            return None
+        kernel += lengths
+        stride += steps
+    return (kernel[0], kernel[1]), (stride[0], stride[1])
 
 
 def check_image(operation: str, input: Array) -> None:

@@ -19,7 +19,7 @@ from tinygrad_cnn.kernels.adaptive_pool import adaptive_max_positions
 from tinygrad_cnn.kernels.stochastic_pool import stochastic_positions
 from tinygrad_cnn.ops.elementwise import eq, where
 from tinygrad_cnn.ops.piecewise import relu
-from tinygrad_cnn.ops.pool import adaptive_size, avg_pool2d, check_fit, check_image, window_of
+from tinygrad_cnn.ops.pool import adaptive_size, avg_pool2d, check_fit, check_image, even_windows, max_pool2d, window_of
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.types import Array, Pair
 
@@ -97,6 +97,9 @@ def adaptive_max_pool2d(input: Array, output_size: Any, return_indices: bool = F
     [[[5.0, 7.0], [9.0, 11.0]]]
     """
     size = adaptive_size("adaptive_max_pool2d", input, output_size)
+    window = None if return_indices else even_windows(size, tuple(input.shape[-2:]))
+    if window:
+        return max_pool2d(input, *window)
     x = _batched(input)
     positions = _maxima(x, size)
     y = _like(input, _take(x, positions))
