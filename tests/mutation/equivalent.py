@@ -11,6 +11,9 @@ SYMMETRIC = "the two are compared for equality"
 TIMES_ZERO = "what is chosen here is multiplied by zero"
 FAR = "so far out the second derivative is zero"
 
+PRODUCT = "it does not matter which factor comes first"
+
+FACTORS = (("mul", "other"), ("mul", "input"), ("exp", "output"))
 KEPT = "_keep(output, shape, dims)"
 SHARES = "_spread(g, shape, dims) * _shares({}, {}, dims)"
 LOWERED = "lowered = where(_zero_to_the_zero({}), {}, exponent - 1)"
@@ -29,6 +32,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     for name, before, after, why in [
         ("_expand", "sum_to_size(g, input_shape)", "g", BY_ENGINE),
         ("_linear", "sum(g, 0)", "g", BY_ENGINE),
+        *((name, f"_times(g, {x})", f"_times({x}, g)", PRODUCT) for name, x in FACTORS),
         ("_amax", SHARES.format("input", KEPT), SHARES.format(KEPT, "input"), SYMMETRIC),
         ("_amin", SHARES.format("input", KEPT), SHARES.format(KEPT, "input"), SYMMETRIC),
         ("pow", LOWERED.format("input, exponent", 0), LOWERED.format("exponent, input", 0), SYMMETRIC),
