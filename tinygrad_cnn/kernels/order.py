@@ -50,7 +50,7 @@ def top(x: Array, k: int, axis: int, largest: bool) -> Array:
     longest = others.index(max(others)) if others else 0
     count = -(-x.size // _BLOCK) if others else 1
     pieces = balanced(others[longest], count) if others else []
-    packed = x.size >= _LARGE and x.dtype.itemsize < 8
+    packed = x.size >= _LARGE and x.dtype.itemsize < 8 and (k == x.shape[axis] or x.shape[axis] <= _FEW)
 
     def plan(part: tuple[Any, ...]) -> list[Call]:
         if k == 1 and largest:  # NaN is the largest for NumPy, too
@@ -76,12 +76,8 @@ def _packed(x: Array, k: int, descending: bool, out: Array) -> list[Call]:
         calls.append(partial(np.invert, keys, out=keys))
     calls.append(partial(np.left_shift, keys, _HALF, out=keys))
     calls.append(partial(np.bitwise_or, keys, np.arange(n), out=keys))
-    first = keys[..., :k]
-    if k < n and n > _FEW:
-        calls += [partial(keys.partition, k - 1, axis=-1), partial(first.sort, axis=-1)]
-    else:
-        calls.append(partial(keys.sort, axis=-1))
-    return [*calls, partial(np.bitwise_and, first, _LOWER, out=out)]
+    calls.append(partial(keys.sort, axis=-1))
+    return [*calls, partial(np.bitwise_and, keys[..., :k], _LOWER, out=out)]
 
 
 def _sortable(x: Array) -> tuple[Array, list[Call]]:

@@ -6,14 +6,13 @@ one was taken more than once; the derivative of that selects again.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from tinygrad_cnn.autograd import Variable, primitive
 from tinygrad_cnn.errors import check_dim, check_int, check_tensor
-from tinygrad_cnn.kernels import elementwise as kernels
+from tinygrad_cnn.kernels import gather as kernels
 from tinygrad_cnn.ops.elementwise import cast, clone, where
 from tinygrad_cnn.types import Array
 
@@ -99,25 +98,9 @@ def _is_0d(x: Any) -> bool:
 # ------------------------------------------------------------------------------------ along a dimension
 
 
-def _positions(index: np.ndarray, dim: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Where in row-major memory the elements (i, ..., index[i, ..., k], ..., k) of an array of `shape` lie."""
-    if not index.size:
-        return index
-    steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    mesh = np.ogrid[tuple(slice(n) for n in index.shape)]
-    rest = [axis * step for i, (axis, step) in enumerate(zip(mesh, steps, strict=True)) if i != dim]
-    positions = kernels.empty_like(index, np.dtype(np.int64))
-    if steps[dim] != 1:
-        index = np.multiply(index, steps[dim], out=positions)
-    return np.add(index, sum(rest), out=positions)
-
-
 @primitive
 def _gather(input: Array, dim: int, index: np.ndarray) -> Array:
-    # Every index is in range, so "clip" changes none: it spares NumPy a second copy of the output.
-    positions = _positions(index, dim, input.shape)
-    out = kernels.empty_like(positions, input.dtype)
-    return np.take(input.reshape(-1), positions, out=out, mode="clip")
+    return kernels.gather(input, dim, index)
 
 
 @_gather.vjp("input")
@@ -128,19 +111,14 @@ def _(g, input_shape, dim, index):
 @primitive
 def _scatter(g: Array, shape: tuple[int, ...], dim: int, index: np.ndarray) -> Array:
     """Zeros of `shape`, with `g` added at the positions that `_gather` reads."""
-    return _added(np.zeros(shape, g.dtype), dim, index, g)
+    whole = np.zeros(shape, g.dtype)
+    kernels.add_at(whole, dim, index, g)
+    return whole
 
 
 @_scatter.vjp("g")
 def _(g, dim, index):
     return _gather(g, dim, index)
-
-
-def _added(whole: np.ndarray, dim: int, index: np.ndarray, src: np.ndarray) -> np.ndarray:
-    """`whole`, which is in row-major memory, with `src` added where `_gather` would read it."""
-    # One index into flat memory: NumPy adds there ten times as fast as at an index for each dimension.
-    np.add.at(whole.reshape(-1), _positions(index, dim, whole.shape).reshape(-1), src.reshape(-1))
-    return whole
 
 
 def gather(input: Array, dim: int, index: Array, *, sparse_grad: bool = False) -> Array:
@@ -173,7 +151,9 @@ def gather(input: Array, dim: int, index: Array, *, sparse_grad: bool = False) -
 
 @primitive
 def _scatter_add(input: Array, dim: int, index: np.ndarray, src: Array) -> Array:
-    return _added(input.copy(order="C"), dim, index, src)
+    whole = input.copy(order="C")
+    kernels.add_at(whole, dim, index, src)
+    return whole
 
 
 @_scatter_add.vjp("input")
@@ -276,7 +256,8 @@ def check_index(operation: str, input: Array, dim: int, index: Any) -> Any:
                     f"{tuple(input.shape)} but along dim {dim}"
                 )
     size = input.shape[dim] if input.ndim else 1
-    if positions.size and (positions.min() < 0 or positions.max() >= size):
+    # Without a sign, negative ones are the largest.
+    if positions.size and positions.view(f"u{positions.itemsize}").max() >= size:
         raise IndexError(
             f"{operation}: index expects 0 <= index < {size} along dim {dim} "
             f"but holds {positions.min()} to {positions.max()}"
