@@ -1,11 +1,12 @@
-"""Padding with what is inside: mirrored, the edge repeated, or around the other side; and the adjoint of each.
+"""Padding: with a value; with what is inside, mirrored, the edge repeated, or around the other side; and the adjoints.
 
-One dimension after the other: the borders along it are copied from the array itself, corners included. The adjoint
-goes back in the opposite order and adds each border to what it repeats.
+What is inside is repeated one dimension after the other: the borders along it are copied from the array itself, corners
+included. The adjoint goes back in the opposite order and adds each border to what it repeats.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import Any
@@ -17,7 +18,7 @@ from tinygrad_cnn.kernels.elementwise import empty_like, scratch_like
 from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
-__all__ = ["fold", "pad"]
+__all__ = ["fold", "pad", "surround"]
 
 Array = NDArray[Any]
 Widths = tuple[tuple[int, int], ...]
@@ -25,6 +26,8 @@ Index = tuple[slice, ...]
 
 # Elements of a block: enough for a thread, few enough to be in cache when the borders are made.
 _BLOCK = 1 << 17
+# The same where there is nothing to do but copy.
+_COPIED = 1 << 19
 
 
 def _borders(mode: str, size: int, before: int, after: int) -> Iterator[tuple[slice, slice]]:
@@ -62,9 +65,33 @@ def _steps(shape: tuple[int, ...], widths: Widths, mode: str) -> list[tuple[int,
     return steps
 
 
-def _blocks(shape: tuple[int, ...], widths: Widths, size: int) -> list[slice]:
+def _blocks(shape: tuple[int, ...], widths: Widths, block: int) -> list[slice]:
     """Slices along the first dimension, if that is not padded."""
-    return [slice(None)] if any(widths[0]) else balanced(shape[0], -(-size // _BLOCK))
+    return [slice(None)] if any(widths[0]) else balanced(shape[0], -(-math.prod(shape) // block))
+
+
+def surround(x: Array, widths: Widths, value: float) -> Array:
+    """Return `x` with borders that have a value; a negative width crops."""
+    if x.ndim == 0:
+        return x.copy()
+    shape = tuple(n + sum(pair) for n, pair in zip(x.shape, widths, strict=True))
+    out = empty_like(x, shape=shape)
+    inner, taken = (
+        tuple(
+            slice(max(sign * before, 0), n - max(sign * after, 0))
+            for n, (before, after) in zip(sizes, widths, strict=True)
+        )
+        for sign, sizes in ((1, shape), (-1, x.shape))
+    )
+    source, target = x[taken], out[inner]
+    grows = target.shape != shape
+
+    def plan(part: slice) -> list[Call]:
+        copy = partial(np.copyto, target[part], source[part])
+        return [partial(out[part].fill, value), copy] if grows else [copy]
+
+    parallel_calls(plan, _blocks(shape, widths, _COPIED))
+    return out
 
 
 def pad(x: Array, widths: Widths, mode: str) -> Array:
@@ -84,7 +111,7 @@ def pad(x: Array, widths: Widths, mode: str) -> Array:
         borders = [partial(np.copyto, target[border], target[source]) for _, border, source in steps]
         return [partial(np.copyto, target[inner], x[part]), *borders]
 
-    parallel_calls(plan, _blocks(x.shape, widths, out.size))
+    parallel_calls(plan, _blocks(out.shape, widths, _BLOCK))
     return out
 
 
@@ -106,5 +133,5 @@ def fold(g: Array, widths: Widths, mode: str) -> Array:
             yield partial(np.add, target, added, out=target)
         yield partial(np.copyto, out[part], work[inner])
 
-    parallel_calls(plan, _blocks(shape, widths, g.size))
+    parallel_calls(plan, _blocks(g.shape, widths, _BLOCK))
     return out

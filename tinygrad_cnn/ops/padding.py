@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_float, check_int, check_tensor
 from tinygrad_cnn.kernels import padding as kernels
@@ -19,14 +17,7 @@ Widths = tuple[tuple[int, int], ...]
 
 @primitive
 def _pad(input: Array, widths: tuple[tuple[int, int], ...], value: float) -> Array:
-    shape = tuple(n + before + after for n, (before, after) in zip(input.shape, widths, strict=True))
-    padded = np.full(shape, value, input.dtype)
-    inner = tuple(slice(max(before, 0), n - max(after, 0)) for n, (before, after) in zip(shape, widths, strict=True))
-    taken = tuple(
-        slice(max(-before, 0), n - max(-after, 0)) for n, (before, after) in zip(input.shape, widths, strict=True)
-    )
-    padded[inner] = input[taken]
-    return padded
+    return kernels.surround(input, widths, value)
 
 
 @_pad.vjp("input")
