@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 
+import tinygrad_cnn as tg
 from tinygrad_cnn.kernels import activation
-from tinygrad_cnn.kernels.elementwise import blockwise
+from tinygrad_cnn.kernels.elementwise import blockwise, blockwise_pair
+from tinygrad_cnn.nn import functional
 
 X = np.concatenate([np.linspace(-9, 9, 20_001), [20, -20, 1e5, -1e5, 1e30, -1e30, 1e-12, -1e-12, 1e-42, 0.0]])
 
@@ -35,9 +37,44 @@ def test_gelu_keeps_its_digits_for_negative_numbers_in_single_precision():
 @pytest.mark.parametrize(("dtype", "error"), [(np.float32, 5e-7), (np.float64, 2e-15)])
 def test_the_slope_of_gelu_follows_from_its_value(dtype, error):
     x = X.astype(dtype)
-    g = np.full_like(x, 2)
     with np.errstate(invalid="raise", divide="raise"):
-        slope = blockwise(activation.gelu_grad, g, x, blockwise(activation.gelu, x))
+        y, slope = blockwise_pair(activation.gelu_slope, x)
+    np.testing.assert_array_equal(y, blockwise(activation.gelu, x))
     exact = x.astype(float)
     density = np.exp(-0.5 * np.minimum(np.abs(exact), 50) ** 2) / math.sqrt(2 * math.pi)
-    np.testing.assert_allclose(slope, 2 * (normal(exact) + exact * density), atol=2 * error, rtol=0)
+    np.testing.assert_allclose(slope, normal(exact) + exact * density, atol=error, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("value", "both", "parameters"),
+    [
+        (activation.silu, activation.silu_slope, {}),
+        (activation.mish, activation.mish_slope, {}),
+        (activation.gelu, activation.gelu_slope, {}),
+        (activation.gelu_tanh, activation.gelu_tanh_slope, {}),
+        (activation.log_sigmoid, activation.log_sigmoid_slope, {}),
+        (activation.hardswish, activation.hardswish_slope, {}),
+        (activation.softplus, activation.softplus_slope, {"beta": 1.0, "threshold": 20.0}),
+        (activation.softplus, activation.softplus_slope, {"beta": 2.0, "threshold": 5.0}),
+        (activation.elu, activation.elu_slope, {"alpha": 1.0, "scale": 1.0}),
+        (activation.elu, activation.elu_slope, {"alpha": 1.7, "scale": 1.1}),
+    ],
+)
+def test_what_is_recorded_has_the_same_value_and_a_finite_slope(dtype, value, both, parameters):
+    x = np.clip(X, -5e4, 5e4).astype(dtype)
+    with np.errstate(invalid="raise", divide="raise", under="ignore"):
+        y, slope = blockwise_pair(both, x, **parameters)
+    assert y.dtype == slope.dtype == dtype
+    np.testing.assert_array_equal(y, blockwise(value, x, **parameters))
+    assert np.isfinite(slope).all()
+    assert np.abs(slope).max() < 2
+
+
+def test_the_value_does_not_depend_on_whether_it_is_recorded():
+    for shape in ((7, 5), (600, 1000)):
+        x = tg.randn(*shape)
+        for function in (functional.silu, functional.gelu, functional.mish, functional.selu, functional.hardswish):
+            plain = function(x).data
+            recorded = function(x.clone().requires_grad_()).data
+            np.testing.assert_array_equal(plain, recorded)

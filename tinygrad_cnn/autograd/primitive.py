@@ -59,6 +59,10 @@ class Primitive:
         self.name: str = forward.__name__
         self.forward = forward
         parameters = list(inspect.signature(forward).parameters.values())
+        # Whether the function asks to be told if it is recorded.
+        self._is_told = any(p.name == "recorded" and p.kind is p.KEYWORD_ONLY for p in parameters)
+        if self._is_told:
+            parameters = [p for p in parameters if p.name != "recorded"]
         self.names = tuple(p.name for p in parameters)
         self.variadic = bool(parameters) and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL
         self.constants = frozenset(map(self._known, constants))
@@ -131,8 +135,11 @@ class Primitive:
         if source is None:
             if type(args[0]) is not np.ndarray:
                 self._check_arrays(args)
-            return _value(self.forward(*arrays))
-        output = self.forward(*arrays)
+            return _value(self.forward(*arrays, recorded=False) if self._is_told else self.forward(*arrays))
+        if self._is_told:
+            output = self.forward(*arrays, recorded=bool(pattern) and mode.recording)
+        else:
+            output = self.forward(*arrays)
         if type(output) is Residuals or type(output) is tuple:
             return self._finish(args, arrays, args, source, edges, pattern, output)
         result = source._wrap(output)
@@ -304,6 +311,8 @@ def primitive(forward: Callable[..., Any] | None = None, *, constants: Sequence[
     forward : callable
         The value: takes arrays and parameters, returns an array, a tuple of arrays, or `Residuals`. It must not
         write to its inputs. A first parameter ``*inputs`` is variadic; parameters after it are given by keyword.
+        To a function of other inputs that has a parameter ``*, recorded`` the engine says whether the call is
+        recorded; if not, no residual is asked for.
     constants : sequence of str
         Arguments that may require a gradient but have none, such as the mask of a selection. A tensor that
         requires a gradient at any other place without a VJP is an error.

@@ -1,7 +1,8 @@
 """Activation functions and their gradients, step by step, for `kernels.elementwise.blockwise`.
 
-The steps of ``f(x, out)`` write the value into `out`, those of ``f_grad(g, x, out)`` write ``g * f'(x)``: each is a
-function, its arguments, and where its result goes. They work in place where they can, since what they cost is how often
+The steps of ``f(x, out)`` write the value into `out`, those of ``f_grad(g, x, out)`` write ``g * f'(x)``, those of
+``f_slope(x, out, slope)`` write the value and ``f'(x)``, while what both need is in the cache: each is a function, its
+arguments, and where its result goes. They work in place where they can, since what they cost is how often
 memory is gone through. The results stay finite for any finite `x`, however large.
 """
 
@@ -20,26 +21,28 @@ from tinygrad_cnn.kernels.erf import erf, polynomial
 
 __all__ = [
     "elu",
-    "elu_grad",
+    "elu_slope",
     "gaussian",
     "gelu",
-    "gelu_grad",
+    "gelu_slope",
     "gelu_tanh",
-    "gelu_tanh_grad",
+    "gelu_tanh_slope",
     "hardsigmoid",
     "hardswish",
-    "hardswish_grad",
+    "hardswish_slope",
     "leaky",
     "leaky_grad",
     "log_sigmoid",
+    "log_sigmoid_slope",
     "mish",
-    "mish_grad",
+    "mish_slope",
     "sigmoid",
     "sigmoid_grad",
     "silu",
-    "silu_grad",
+    "silu_slope",
     "softplus",
-    "softplus_grad",
+    "softplus_slope",
+    "tanh_grad",
     "within",
 ]
 
@@ -59,6 +62,11 @@ def _mask(out: Array) -> Array:
 def sigmoid(x: Array, out: Array) -> Steps:
     """``1 / (1 + exp(-x))``; where exp overflows this is 0."""
     yield np.negative, x, out
+    yield from _logistic_of_minus(out)
+
+
+def _logistic_of_minus(out: Array) -> Steps:
+    """``1 / (1 + exp(x))``, in place."""
     yield np.exp, out, out
     yield np.add, out, 1, out
     yield np.reciprocal, out, out
@@ -86,15 +94,17 @@ def silu(x: Array, out: Array) -> Steps:
     yield np.divide, x, out, out
 
 
-def silu_grad(g: Array, x: Array, out: Array) -> Steps:
-    """``g s (1 + x (1 - s))`` with ``s = sigmoid(x)``."""
-    (s,) = _scratch(out)
-    yield from sigmoid(x, s)
-    yield np.subtract, 1, s, out
-    yield np.multiply, out, x, out
+def silu_slope(x: Array, out: Array, slope: Array) -> Steps:
+    """``s + y (1 - s)`` with ``s = sigmoid(x)`` and ``y = x s``."""
+    (rest,) = _scratch(out)
+    yield np.negative, x, out
+    yield np.exp, out, out
     yield np.add, out, 1, out
-    yield np.multiply, out, s, out
-    yield np.multiply, out, g, out
+    yield np.reciprocal, out, slope
+    yield np.divide, x, out, out
+    yield np.subtract, 1, slope, rest
+    yield np.multiply, rest, out, rest
+    yield np.add, slope, rest, slope
 
 
 def gaussian(x: Array, out: Array) -> Steps:
@@ -120,6 +130,23 @@ _ODDS = tuple(
 )
 
 
+def _inverse_odds(x: Array, squares: Array, out: Array) -> Steps:
+    """``1 / Φ(x)``, in single precision as ``1 + 2**(x q(x²))``; writes the squares, too."""
+    yield np.square, x, squares
+    yield from polynomial(_ODDS, squares, out)
+    yield np.multiply, out, x, out
+    yield np.exp2, out, out
+    yield np.add, out, 1, out
+
+
+def _distribution(x: Array, out: Array) -> Steps:
+    """``Φ(x)``, in double precision."""
+    yield np.multiply, x, math.sqrt(0.5), out
+    yield from erf(out, out)
+    yield np.add, out, 1, out
+    yield np.multiply, out, 0.5, out
+
+
 def gelu(x: Array, out: Array) -> Steps:
     """``x Φ(x)``, with the distribution function of the normal distribution.
 
@@ -127,39 +154,29 @@ def gelu(x: Array, out: Array) -> Steps:
     """
     if out.dtype == np.float32:
         (squares,) = _scratch(out)
-        yield np.square, x, squares
-        yield from polynomial(_ODDS, squares, out)
-        yield np.multiply, out, x, out
-        yield np.exp2, out, out
-        yield np.add, out, 1, out
+        yield from _inverse_odds(x, squares, out)
         yield np.divide, x, out, out
-        return
-    yield np.multiply, x, math.sqrt(0.5), out
-    yield from erf(out, out)
-    yield np.add, out, 1, out
-    yield np.multiply, out, 0.5, out
-    yield np.multiply, out, x, out
+    else:
+        yield from _distribution(x, out)
+        yield np.multiply, out, x, out
 
 
-def _quotient(a: Array, b: Array, out: Array) -> None:
-    with np.errstate(invalid="ignore"):  # 0 / 0, which the next step replaces
-        np.divide(a, b, out=out)
-
-
-def gelu_grad(g: Array, x: Array, y: Array, out: Array) -> Steps:
-    """``g (Φ(x) + x φ(x))``, with ``Φ(x) = y / x`` from the output of `gelu`."""
+def gelu_slope(x: Array, out: Array, slope: Array) -> Steps:
+    """``Φ(x) + x φ(x)``, with the density ``φ(x) = exp(-x² / 2) / √(2π)``."""
     (density,) = _scratch(out)
-    tiny = _mask(out)
-    yield np.square, x, density
-    yield np.less, density, np.finfo(out.dtype).tiny, tiny
-    yield _quotient, y, x, out
-    yield partial(np.copyto, out, 0.5, where=tiny)
+    if out.dtype == np.float32:
+        yield from _inverse_odds(x, density, out)
+        yield np.reciprocal, out, slope
+        yield np.divide, x, out, out
+    else:
+        yield from _distribution(x, slope)
+        yield np.multiply, slope, x, out
+        yield np.square, x, density
     yield np.multiply, density, -0.5, density
     yield np.exp, density, density
     yield np.multiply, density, x, density
     yield np.multiply, density, 1 / math.sqrt(2 * math.pi), density
-    yield np.add, out, density, out
-    yield np.multiply, out, g, out
+    yield np.add, slope, density, slope
 
 
 #: ``gelu_tanh`` is ``x (1 + tanh(a x + b x³)) / 2``.
@@ -183,21 +200,22 @@ def gelu_tanh(x: Array, out: Array) -> Steps:
     yield np.multiply, out, 0.5, out
 
 
-def gelu_tanh_grad(g: Array, x: Array, out: Array) -> Steps:
-    """``g (1 + t + x (1 - t²) (a + 3 b x²)) / 2``, with t the hyperbolic tangent."""
-    near, slope, rest = _scratch(out, 3)
+def gelu_tanh_slope(x: Array, out: Array, slope: Array) -> Steps:
+    """``(1 + t + x (1 - t²) (a + 3 b x²)) / 2``, with t the hyperbolic tangent."""
+    near, tangent, rest = _scratch(out, 3)
     yield np.clip, x, -10, 10, near  # beyond, 1 - t² is 0; the powers of x stay finite
-    yield from _gelu_tangent(near, out)
+    yield from _gelu_tangent(x, tangent)
     yield np.square, near, slope
     yield np.multiply, slope, 3 * GELU_B, slope
     yield np.add, slope, GELU_A, slope
     yield np.multiply, slope, near, slope
-    yield np.square, out, rest
+    yield np.square, tangent, rest
     yield np.subtract, 1, rest, rest
     yield np.multiply, slope, rest, slope
-    yield np.add, out, 1, out
-    yield np.add, out, slope, out
-    yield np.multiply, out, g, out
+    yield np.add, tangent, 1, tangent
+    yield np.add, slope, tangent, slope
+    yield np.multiply, slope, 0.5, slope
+    yield np.multiply, tangent, x, out
     yield np.multiply, out, 0.5, out
 
 
@@ -213,50 +231,62 @@ def mish(x: Array, out: Array) -> Steps:
     yield np.multiply, out, x, out
 
 
-def mish_grad(g: Array, x: Array, out: Array) -> Steps:
-    """``g (n + 4 x e (e + 1) / (n + 2)) / (n + 2)``."""
+def mish_slope(x: Array, out: Array, slope: Array) -> Steps:
+    """``(n + 4 x e (e + 1) / (n + 2)) / (n + 2)``."""
     near, e, n = _scratch(out, 3)
     yield np.minimum, x, 25, near
     yield np.exp, near, e
     yield np.add, e, 2, n
     yield np.multiply, n, e, n
-    yield np.add, e, 1, out
-    yield np.multiply, out, e, out
-    yield np.multiply, out, near, out
-    yield np.multiply, out, 4, out
+    yield np.add, e, 1, slope
+    yield np.multiply, slope, e, slope
+    yield np.multiply, slope, near, slope
+    yield np.multiply, slope, 4, slope
     yield np.add, n, 2, e
-    yield np.divide, out, e, out
-    yield np.add, out, n, out
-    yield np.divide, out, e, out
-    yield np.multiply, out, g, out
+    yield np.divide, slope, e, slope
+    yield np.add, slope, n, slope
+    yield np.divide, slope, e, slope
+    yield np.divide, n, e, out
+    yield np.multiply, out, x, out
 
 
 def softplus(x: Array, out: Array, *, beta: float, threshold: float) -> Steps:
     """``log(1 + exp(beta x)) / beta``, or `x` where ``beta x > threshold``."""
-    (scaled,) = _scratch(out)
-    beyond = _mask(out)
-    yield np.multiply, x, beta, scaled
-    yield np.greater, scaled, threshold, beyond
-    yield np.absolute, scaled, out
+    scaled, rest = _scratch(out, 2)
+    if beta != 1:
+        yield np.multiply, x, beta, scaled
+        yield np.absolute, scaled, out
+    else:
+        scaled = x
+        yield np.absolute, x, out
     yield np.negative, out, out
     yield np.exp, out, out
     yield np.log1p, out, out
-    yield np.maximum, scaled, 0, scaled
-    yield np.add, out, scaled, out
+    yield np.maximum, scaled, 0, rest
+    yield np.add, out, rest, out
     if beta != 1:
         yield np.divide, out, beta, out
-    yield partial(np.copyto, out, x, where=beyond)
+    if not _is_far(out, beta, threshold):
+        beyond = _mask(out)
+        yield np.greater, scaled, threshold, beyond
+        yield partial(np.copyto, out, x, where=beyond)
 
 
-def softplus_grad(g: Array, x: Array, out: Array, *, beta: float, threshold: float) -> Steps:
-    """``g sigmoid(beta x)``, or `g` where ``beta x > threshold``."""
-    (scaled,) = _scratch(out)
-    beyond = _mask(out)
-    yield np.multiply, x, beta, scaled
-    yield np.greater, scaled, threshold, beyond
-    yield from sigmoid(scaled, out)
-    yield partial(np.copyto, out, 1, where=beyond)
-    yield np.multiply, out, g, out
+def _is_far(out: Array, beta: float, threshold: float) -> bool:
+    """Whether beyond the threshold `softplus` is rounded to `x`, and its derivative to 1, in any case."""
+    return beta == 1 and out.dtype == np.float32 and threshold >= 17
+
+
+def softplus_slope(x: Array, out: Array, slope: Array, *, beta: float, threshold: float) -> Steps:
+    """``sigmoid(beta x)``, or 1 where ``beta x > threshold``."""
+    yield from softplus(x, out, beta=beta, threshold=threshold)
+    yield np.multiply, x, -beta, slope
+    if not _is_far(out, beta, threshold):
+        beyond = _mask(out)
+        yield np.less, slope, -threshold, beyond
+    yield from _logistic_of_minus(slope)
+    if not _is_far(out, beta, threshold):
+        yield partial(np.copyto, slope, 1, where=beyond)
 
 
 def elu(x: Array, out: Array, *, alpha: float, scale: float) -> Steps:
@@ -272,18 +302,19 @@ def elu(x: Array, out: Array, *, alpha: float, scale: float) -> Steps:
         yield np.multiply, out, scale, out
 
 
-def elu_grad(g: Array, x: Array, out: Array, *, alpha: float, scale: float) -> Steps:
-    """``g scale`` where ``x > 0``, else ``g scale alpha exp(x)``."""
-    yield np.minimum, x, 0, out
-    yield np.exp, out, out
-    if alpha != 1:
-        positive = _mask(out)
-        yield np.multiply, out, alpha, out
+def elu_slope(x: Array, out: Array, slope: Array, *, alpha: float, scale: float) -> Steps:
+    """``scale`` where ``x > 0``, else ``scale alpha exp(x)``."""
+    positive, more = _mask(out), _scratch(out)[0]
+    yield np.minimum, x, 0, slope
+    yield np.exp, slope, slope
+    if alpha * scale != 1:
+        yield np.multiply, slope, alpha * scale, slope
+    if alpha != 1:  # where x > 0, that is scale alpha
         yield np.greater, x, 0, positive
-        yield from choice(positive, 1, out, out)
-    if scale != 1:
-        yield np.multiply, out, scale, out
-    yield np.multiply, out, g, out
+        yield partial(np.copyto, more, positive)
+        yield np.multiply, more, scale - alpha * scale, more
+        yield np.add, slope, more, slope
+    yield from elu(x, out, alpha=alpha, scale=scale)
 
 
 def log_sigmoid(x: Array, out: Array) -> Steps:
@@ -297,11 +328,22 @@ def log_sigmoid(x: Array, out: Array) -> Steps:
     yield np.subtract, negative, out, out
 
 
-def leaky(weight: Array, x: Array, out: Array, *, shrinks: bool) -> Steps:
-    """``x`` where it is positive, else ``weight * x``; `shrinks` says that every weight is above 0 and at most 1."""
-    if shrinks:
+def log_sigmoid_slope(x: Array, out: Array, slope: Array) -> Steps:
+    """``1 / (1 + exp(x))``."""
+    yield from log_sigmoid(x, out)
+    yield np.positive, x, slope
+    yield from _logistic_of_minus(slope)
+
+
+def leaky(weight: Array, x: Array, out: Array, *, either: np.ufunc | None) -> Steps:
+    """``x`` where it is positive, else ``weight * x``.
+
+    `either` is `maximum` where every weight is above 0 and at most 1, `minimum` where every weight is at least 1 and
+    finite, and else None.
+    """
+    if either is not None:
         yield np.multiply, x, weight, out
-        yield np.maximum, x, out, out
+        yield either, x, out, out
         return
     (negative,) = _scratch(out)
     yield np.minimum, x, 0, negative
@@ -344,12 +386,13 @@ def hardswish(x: Array, out: Array) -> Steps:
     yield np.multiply, out, x, out
 
 
-def hardswish_grad(g: Array, x: Array, out: Array) -> Steps:
-    """0 up to -3, `g` from 3 on, ``g (x / 3 + 1 / 2)`` in between."""
-    beyond = _mask(out)
-    yield np.multiply, x, 1 / 3, out
-    yield np.add, out, 0.5, out
-    for compare, limit, level in ((np.less_equal, -3, 0), (np.greater_equal, 3, 1)):
-        yield compare, x, limit, beyond
-        yield partial(np.copyto, out, level, where=beyond)
-    yield np.multiply, out, g, out
+def hardswish_slope(x: Array, out: Array, slope: Array) -> Steps:
+    """0 up to -3, 1 from 3 on, ``x / 3 + 1 / 2`` in between: the ramp, and there ``x / 6`` more."""
+    (size, more), inside = _scratch(out, 2), _mask(out)
+    yield from hardsigmoid(x, slope)
+    yield np.multiply, slope, x, out
+    yield np.absolute, x, size
+    yield np.less, size, 3, inside
+    yield np.multiply, x, 1 / 6, size
+    yield from selection(inside, size, more)
+    yield np.add, slope, more, slope

@@ -25,6 +25,7 @@ __all__ = [
     "Step",
     "apply",
     "blockwise",
+    "blockwise_pair",
     "choice",
     "contiguous",
     "copied",
@@ -200,28 +201,42 @@ def blockwise(function: Callable[..., Iterable[Step]], *arrays: Any, **parameter
     **parameters
         Handed on.
     """
+    return _blockwise(1, function, arrays, parameters)[0]
+
+
+def blockwise_pair(function: Callable[..., Iterable[Step]], *arrays: Any, **parameters: Any) -> tuple[Array, Array]:
+    """As `blockwise`, for the steps of ``function(*arrays, out, other, **parameters)``, which write into both."""
+    out, other = _blockwise(2, function, arrays, parameters)
+    return out, other
+
+
+def _blockwise(
+    count: int, function: Callable[..., Iterable[Step]], arrays: tuple[Any, ...], parameters: dict[str, Any]
+) -> list[Array]:
     last = np.asarray(arrays[-1])
     if last.dtype == np.float16:
-        return blockwise(function, *(x.astype(np.float32) for x in arrays), **parameters).astype(np.float16)
+        wide = _blockwise(count, function, tuple(x.astype(np.float32) for x in arrays), parameters)
+        return [out.astype(np.float16) for out in wide]
     if last.ndim == 0:  # of which NumPy would make scalars, which cannot be written to
-        return blockwise(function, *(np.reshape(x, 1) for x in arrays), **parameters).reshape(())
-    out = empty_like(last)
+        flat = _blockwise(count, function, tuple(np.reshape(x, 1) for x in arrays), parameters)
+        return [out.reshape(()) for out in flat]
+    outs = [empty_like(last) for _ in range(count)]
     with np.errstate(over="ignore"):
         block = _STEPS_BLOCK * 4 // last.itemsize
         if last.size < 2 * block:
-            calls = [ready(step) for step in function(*arrays, out, **parameters)]
+            calls = [ready(step) for step in function(*arrays, *outs, **parameters)]
             if last.size < block // 2 or last.size * len(calls) < _MUCH_WORK:
                 for call in calls:
                     call()
-                return out
+                return outs
         inputs = [np.broadcast_to(x, last.shape) if np.ndim(x) else x for x in arrays]
 
         def plan(part: tuple[slice, ...]) -> list[Call]:
             given = (_part(x, part) for x in inputs)
-            return [ready(step) for step in function(*given, out[part], **parameters)]
+            return [ready(step) for step in function(*given, *(out[part] for out in outs), **parameters)]
 
         parallel_calls(plan, slices(last, block))
-    return out
+    return outs
 
 
 def _rectify(x: Array, out: Array) -> Call:

@@ -1,22 +1,39 @@
 """Smooth activation functions: value, gradient, and the derivative of that, one after the other.
 
-The kernels compute value and gradient, `g` times the derivative, in one go through memory; the formula of the second
-derivative is written out, and all higher ones follow from it. But for `sigmoid` they take floating tensors alone.
+If a call is recorded, the kernel computes value and derivative in one go through memory, and the gradient is `g` times
+the derivative that was kept. For the derivatives of the gradient, that is a constant: the formula of the second
+derivative is written out, from the input, and all higher ones follow from it. But for `sigmoid` these functions take
+floating tensors alone.
 `inplace`, where PyTorch has it, has no effect: the result is always new.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
-from tinygrad_cnn.autograd import primitive
+import numpy as np
+
+from tinygrad_cnn.autograd import Residuals, primitive
 from tinygrad_cnn.errors import check_float, check_floating
 from tinygrad_cnn.kernels import activation as kernels
-from tinygrad_cnn.kernels.elementwise import blockwise
+from tinygrad_cnn.kernels.elementwise import apply, blockwise, blockwise_pair
 from tinygrad_cnn.ops.dtypes import fractional
 from tinygrad_cnn.ops.elementwise import clamp, exp, gt, tanh, where
 from tinygrad_cnn.ops.functions import gaussian
 from tinygrad_cnn.types import Array
+
+
+def with_slope(
+    value: Callable[..., Any], both: Callable[..., Any], input: Array, recorded: bool, **parameters: float
+) -> Array | Residuals:
+    """What the steps of `value` write; if it is recorded, those of `both`, which also write the residual ``slope``."""
+    if not recorded:
+        return blockwise(value, input, **parameters)
+    output, slope = blockwise_pair(both, input, **parameters)
+    return Residuals(output, slope=slope)
+
 
 # -------------------------------------------------------------------------------- sigmoid, SiLU and Mish
 
@@ -53,13 +70,29 @@ def logsigmoid(input: Array) -> Array:
 
 
 @primitive
-def _logsigmoid(input: Array) -> Array:
-    return blockwise(kernels.log_sigmoid, input)
+def _logsigmoid(input: Array, *, recorded: bool) -> Array | Residuals:
+    return with_slope(kernels.log_sigmoid, kernels.log_sigmoid_slope, input, recorded)
 
 
 @_logsigmoid.vjp("input")
-def _(g, input):
-    return g * sigmoid(-input)
+def _(g, input, slope):
+    return _logsigmoid_grad(g, input, slope)
+
+
+@primitive(constants=("slope",))
+def _logsigmoid_grad(g: Array, input: Array, slope: Array) -> Array:
+    return apply(np.multiply, g, slope)
+
+
+@_logsigmoid_grad.vjp("g")
+def _(h, input, slope):
+    return _logsigmoid_grad(h, input, slope)
+
+
+@_logsigmoid_grad.vjp("input")
+def _(h, g, input):
+    s = sigmoid(input)
+    return -h * g * (s * (1 - s))
 
 
 def silu(input: Array, inplace: bool = False) -> Array:
@@ -68,23 +101,23 @@ def silu(input: Array, inplace: bool = False) -> Array:
 
 
 @primitive
-def _silu(input: Array) -> Array:
-    return blockwise(kernels.silu, input)
+def _silu(input: Array, *, recorded: bool) -> Array | Residuals:
+    return with_slope(kernels.silu, kernels.silu_slope, input, recorded)
 
 
 @_silu.vjp("input")
-def _(g, input):
-    return _silu_grad(g, input)
+def _(g, input, slope):
+    return _silu_grad(g, input, slope)
 
 
-@primitive
-def _silu_grad(g: Array, input: Array) -> Array:
-    return blockwise(kernels.silu_grad, g, input)
+@primitive(constants=("slope",))
+def _silu_grad(g: Array, input: Array, slope: Array) -> Array:
+    return apply(np.multiply, g, slope)
 
 
 @_silu_grad.vjp("g")
-def _(h, input):
-    return _silu_grad(h, input)
+def _(h, input, slope):
+    return _silu_grad(h, input, slope)
 
 
 @_silu_grad.vjp("input")
@@ -99,23 +132,23 @@ def mish(input: Array, inplace: bool = False) -> Array:
 
 
 @primitive
-def _mish(input: Array) -> Array:
-    return blockwise(kernels.mish, input)
+def _mish(input: Array, *, recorded: bool) -> Array | Residuals:
+    return with_slope(kernels.mish, kernels.mish_slope, input, recorded)
 
 
 @_mish.vjp("input")
-def _(g, input):
-    return _mish_grad(g, input)
+def _(g, input, slope):
+    return _mish_grad(g, input, slope)
 
 
-@primitive
-def _mish_grad(g: Array, input: Array) -> Array:
-    return blockwise(kernels.mish_grad, g, input)
+@primitive(constants=("slope",))
+def _mish_grad(g: Array, input: Array, slope: Array) -> Array:
+    return apply(np.multiply, g, slope)
 
 
 @_mish_grad.vjp("g")
-def _(h, input):
-    return _mish_grad(h, input)
+def _(h, input, slope):
+    return _mish_grad(h, input, slope)
 
 
 @_mish_grad.vjp("input")
@@ -150,24 +183,23 @@ def gelu(input: Array, approximate: str = "none") -> Array:
 
 
 @primitive
-def _gelu(input: Array) -> Array:
-    return blockwise(kernels.gelu, input)
+def _gelu(input: Array, *, recorded: bool) -> Array | Residuals:
+    return with_slope(kernels.gelu, kernels.gelu_slope, input, recorded)
 
 
 @_gelu.vjp("input")
-def _(g, input, output):
-    return _gelu_grad(g, input, output)
+def _(g, input, slope):
+    return _gelu_grad(g, input, slope)
 
 
-@primitive(constants=("output",))
-def _gelu_grad(g: Array, input: Array, output: Array) -> Array:
-    """`output` spares the distribution function; as it is that of `input`, derivatives are those in `input` alone."""
-    return blockwise(kernels.gelu_grad, g, input, output)
+@primitive(constants=("slope",))
+def _gelu_grad(g: Array, input: Array, slope: Array) -> Array:
+    return apply(np.multiply, g, slope)
 
 
 @_gelu_grad.vjp("g")
-def _(h, input, output):
-    return _gelu_grad(h, input, output)
+def _(h, input, slope):
+    return _gelu_grad(h, input, slope)
 
 
 @_gelu_grad.vjp("input")
@@ -177,23 +209,23 @@ def _(h, g, input):
 
 
 @primitive
-def _gelu_tanh(input: Array) -> Array:
-    return blockwise(kernels.gelu_tanh, input)
+def _gelu_tanh(input: Array, *, recorded: bool) -> Array | Residuals:
+    return with_slope(kernels.gelu_tanh, kernels.gelu_tanh_slope, input, recorded)
 
 
 @_gelu_tanh.vjp("input")
-def _(g, input):
-    return _gelu_tanh_grad(g, input)
+def _(g, input, slope):
+    return _gelu_tanh_grad(g, input, slope)
 
 
-@primitive
-def _gelu_tanh_grad(g: Array, input: Array) -> Array:
-    return blockwise(kernels.gelu_tanh_grad, g, input)
+@primitive(constants=("slope",))
+def _gelu_tanh_grad(g: Array, input: Array, slope: Array) -> Array:
+    return apply(np.multiply, g, slope)
 
 
 @_gelu_tanh_grad.vjp("g")
-def _(h, input):
-    return _gelu_tanh_grad(h, input)
+def _(h, input, slope):
+    return _gelu_tanh_grad(h, input, slope)
 
 
 @_gelu_tanh_grad.vjp("input")
@@ -228,23 +260,23 @@ def softplus(input: Array, beta: float = 1.0, threshold: float = 20.0) -> Array:
 
 
 @primitive
-def _softplus(input: Array, beta: float, threshold: float) -> Array:
-    return blockwise(kernels.softplus, input, beta=beta, threshold=threshold)
+def _softplus(input: Array, beta: float, threshold: float, *, recorded: bool) -> Array | Residuals:
+    return with_slope(kernels.softplus, kernels.softplus_slope, input, recorded, beta=beta, threshold=threshold)
 
 
 @_softplus.vjp("input")
-def _(g, input, beta, threshold):
-    return _softplus_grad(g, input, beta, threshold)
+def _(g, input, beta, threshold, slope):
+    return _softplus_grad(g, input, beta, threshold, slope)
 
 
-@primitive
-def _softplus_grad(g: Array, input: Array, beta: float, threshold: float) -> Array:
-    return blockwise(kernels.softplus_grad, g, input, beta=beta, threshold=threshold)
+@primitive(constants=("slope",))
+def _softplus_grad(g: Array, input: Array, beta: float, threshold: float, slope: Array) -> Array:
+    return apply(np.multiply, g, slope)
 
 
 @_softplus_grad.vjp("g")
-def _(h, input, beta, threshold):
-    return _softplus_grad(h, input, beta, threshold)
+def _(h, input, beta, threshold, slope):
+    return _softplus_grad(h, input, beta, threshold, slope)
 
 
 @_softplus_grad.vjp("input")
@@ -270,23 +302,23 @@ def selu(input: Array, inplace: bool = False) -> Array:
 
 
 @primitive
-def _elu(input: Array, alpha: float, scale: float) -> Array:
-    return blockwise(kernels.elu, input, alpha=alpha, scale=scale)
+def _elu(input: Array, alpha: float, scale: float, *, recorded: bool) -> Array | Residuals:
+    return with_slope(kernels.elu, kernels.elu_slope, input, recorded, alpha=alpha, scale=scale)
 
 
 @_elu.vjp("input")
-def _(g, input, alpha, scale):
-    return _elu_grad(g, input, alpha, scale)
+def _(g, input, alpha, scale, slope):
+    return _elu_grad(g, input, alpha, scale, slope)
 
 
-@primitive
-def _elu_grad(g: Array, input: Array, alpha: float, scale: float) -> Array:
-    return blockwise(kernels.elu_grad, g, input, alpha=alpha, scale=scale)
+@primitive(constants=("slope",))
+def _elu_grad(g: Array, input: Array, alpha: float, scale: float, slope: Array) -> Array:
+    return apply(np.multiply, g, slope)
 
 
 @_elu_grad.vjp("g")
-def _(h, input, alpha, scale):
-    return _elu_grad(h, input, alpha, scale)
+def _(h, input, alpha, scale, slope):
+    return _elu_grad(h, input, alpha, scale, slope)
 
 
 @_elu_grad.vjp("input")

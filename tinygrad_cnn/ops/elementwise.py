@@ -11,6 +11,7 @@ from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_tensor
 from tinygrad_cnn.kernels import elementwise as kernels
 from tinygrad_cnn.kernels.activation import tanh_grad
+from tinygrad_cnn.kernels.powers import PLAIN_POWERS
 from tinygrad_cnn.ops.dtypes import fractional, promote
 from tinygrad_cnn.types import Array, Scalar
 
@@ -130,35 +131,9 @@ def pow(input: Array, exponent: Array) -> Array:
         # Integers stay integers: 1/x is cut off to 1, -1 or 0.
         power = np.power(base, np.absolute(n))
         return np.where(n < 0, np.where(np.absolute(power) == 1, power, 0), power).astype(np.result_type(base, n))
-    if isinstance(base, np.ndarray) and base.dtype.kind == "f" and np.ndim(n) == 0 and float(n) in _PLAIN_POWERS:
-        return kernels.blockwise(_PLAIN_POWERS[float(n)], base)
+    if isinstance(base, np.ndarray) and base.dtype.kind == "f" and np.ndim(n) == 0 and float(n) in PLAIN_POWERS:
+        return kernels.blockwise(PLAIN_POWERS[float(n)], base)
     return _broadcast(np.power, "pow", base, n)
-
-
-def _cube(x, out):
-    yield np.multiply, x, x, out
-    yield np.multiply, out, x, out
-
-
-def _inverse_root(x, out):
-    yield np.sqrt, x, out
-    yield np.reciprocal, out, out
-
-
-def _inverse_square(x, out):
-    yield np.multiply, x, x, out
-    yield np.reciprocal, out, out
-
-
-# `np.power` takes four times as long, and three hundred times for the cube of negative numbers.
-_PLAIN_POWERS = {
-    0.5: lambda x, out: [(np.sqrt, x, out)],
-    2.0: lambda x, out: [(np.square, x, out)],
-    3.0: _cube,
-    -0.5: _inverse_root,
-    -1.0: lambda x, out: [(np.reciprocal, x, out)],
-    -2.0: _inverse_square,
-}
 
 
 @pow.vjp("input")

@@ -9,12 +9,13 @@ import math
 
 import numpy as np
 
-from tinygrad_cnn.autograd import primitive
+from tinygrad_cnn.autograd import Residuals, primitive
 from tinygrad_cnn.errors import check_float, check_floating, check_tensor
 from tinygrad_cnn.kernels import activation as kernels
-from tinygrad_cnn.kernels.elementwise import blockwise
+from tinygrad_cnn.kernels.elementwise import apply, blockwise
 from tinygrad_cnn.kernels.elementwise import relu as relu_kernel
 from tinygrad_cnn.kernels.elementwise import relu_grad as relu_grad_kernel
+from tinygrad_cnn.ops.activation import with_slope
 from tinygrad_cnn.ops.elementwise import clamp, gt, where
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.types import Array
@@ -53,7 +54,9 @@ def leaky_relu(input: Array, negative_slope: float = 0.01, inplace: bool = False
 @primitive
 def _leaky_relu(input: Array, weight: Array) -> Array:
     slopes = np.asarray(weight, input.dtype)
-    return blockwise(kernels.leaky, slopes, input, shrinks=bool(((slopes > 0) & (slopes <= 1)).all()))
+    low, high = slopes.min(initial=np.inf), slopes.max(initial=0)
+    either = np.maximum if low > 0 and high <= 1 else np.minimum if low >= 1 and high < np.inf else None
+    return blockwise(kernels.leaky, slopes, input, either=either)
 
 
 @_leaky_relu.vjp("input")
@@ -188,23 +191,23 @@ def hardswish(input: Array, inplace: bool = False) -> Array:
 
 
 @primitive
-def _hardswish(input: Array) -> Array:
-    return blockwise(kernels.hardswish, input)
+def _hardswish(input: Array, *, recorded: bool) -> Array | Residuals:
+    return with_slope(kernels.hardswish, kernels.hardswish_slope, input, recorded)
 
 
 @_hardswish.vjp("input")
-def _(g, input):
-    return _hardswish_grad(g, input)
+def _(g, input, slope):
+    return _hardswish_grad(g, input, slope)
 
 
-@primitive
-def _hardswish_grad(g: Array, input: Array) -> Array:
-    return blockwise(kernels.hardswish_grad, g, input)
+@primitive(constants=("slope",))
+def _hardswish_grad(g: Array, input: Array, slope: Array) -> Array:
+    return apply(np.multiply, g, slope)
 
 
 @_hardswish_grad.vjp("g")
-def _(h, input):
-    return _hardswish_grad(h, input)
+def _(h, input, slope):
+    return _hardswish_grad(h, input, slope)
 
 
 @_hardswish_grad.vjp("input")
