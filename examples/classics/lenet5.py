@@ -22,7 +22,7 @@ import tinygrad_cnn.nn.functional as F
 from tinygrad_cnn import nn, optim
 from tinygrad_cnn.data import DataLoader, transforms
 
-BATCH = 64
+BATCH = 128
 ORIGINAL = "0.9905"
 BACKGROUND, INK = -0.1, 1.175
 
@@ -143,8 +143,8 @@ def count(model: nn.Module) -> dict[str, int]:
 def train(model: nn.Module, data: common.Data, epochs: int) -> common.Run:
     """Momentum, a little weight decay, and a rate that rises and falls."""
     loader = DataLoader(data.train, batch_size=BATCH, shuffle=True)
-    optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
-    scheduler = optim.lr_scheduler.OneCycleLR(optimizer, 0.05, epochs=epochs, steps_per_epoch=len(loader))
+    optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    scheduler = optim.lr_scheduler.OneCycleLR(optimizer, 0.1, epochs=epochs, steps_per_epoch=len(loader))
     return common.fit(model, loader, optimizer, epochs, data.test, scheduler)
 
 

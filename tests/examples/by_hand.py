@@ -306,7 +306,7 @@ def main() -> None:
     hand = microseconds(lambda: by_hand.step(images.astype(float), labels, 0.1), 256)
     row("lenet_fashion", hand, ours(lenet, optim.SGD(lenet.parameters(), lr=0.1), 256, 8))
 
-    images, labels = batch(64)
+    images, labels = batch(lenet5.BATCH)
     padded = np.pad(images, ((0, 0), (0, 0), (2, 2), (2, 2))).astype(float)
     # Both by hand without F6; C3 with all of its connections.
     for name, layer, here in (
@@ -314,8 +314,8 @@ def main() -> None:
         ("lenet5 --modern", Convolution, lenet5.Modern()),
     ):
         by_hand = Im2colNetwork([(1, 6, 5), (6, 16, 5)], 16 * 5 * 5, 120, layer)
-        hand = microseconds(lambda network=by_hand: network.step(padded, labels, 0.1), 64)
-        row(name, hand, ours(here, optim.SGD(here.parameters(), lr=0.05, momentum=0.9), 64, 30))
+        hand = microseconds(lambda network=by_hand: network.step(padded, labels, 0.1), lenet5.BATCH)
+        row(name, hand, ours(here, optim.SGD(here.parameters(), lr=0.05, momentum=0.9), lenet5.BATCH, 15))
 
 
 if __name__ == "__main__":
