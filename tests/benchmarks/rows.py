@@ -71,10 +71,13 @@ OPERATIONS = (
     _operation("leaky_relu, 64×32×24×24", "leaky_relu", (64, 32, 24, 24)),
     _operation("gelu, 64×32×24×24", "gelu", (64, 32, 24, 24)),
     _operation("silu, 64×32×24×24", "silu", (64, 32, 24, 24)),
+    _operation("sigmoid, 64×32×24×24", "sigmoid", (64, 32, 24, 24)),
+    _operation("hardswish, 64×32×24×24", "hardswish", (64, 32, 24, 24)),
     _operation("erf, 64×32×24×24", "erf", (64, 32, 24, 24)),
     _operation("linear 1250→128, batch 256", "linear", (256, 1250), (128, 1250), (128,)),
     _operation("matmul 512×512", "matmul", (512, 512), (512, 512)),
     _operation("add with broadcasting, 1024×1024 + 1024", "add", (1024, 1024), (1024,)),
+    _operation("pow 3, 1024×1024", "pow", (1024, 1024), exponent=3),
     _operation("exp, 1024×1024", "exp", (1024, 1024)),
     _operation("einsum bhqd,bhkd→bhqk, 8×8×128×64", "einsum", *((8, 8, 128, 64),) * 2, equation="bhqd,bhkd->bhqk"),
     _operation("prod, 1024×1024", "prod", (1024, 1024), dim=1),
@@ -85,6 +88,7 @@ OPERATIONS = (
     _operation("pad reflect 3, 64×16×32×32", "pad", (64, 16, 32, 32), pad=(3, 3, 3, 3), mode="reflect"),
     _operation("cross_entropy, 64×10", "cross_entropy", (64, 10)),
     _operation("cross_entropy, 256×1000", "cross_entropy", (256, 1000)),
+    _operation("huber_loss of each, 256×1000", "huber_loss", (256, 1000), (256, 1000), reduction="none"),
     _operation("huber_loss, 256×1000", "huber_loss", (256, 1000), (256, 1000)),
     _operation(
         "binary_cross_entropy_with_logits, 256×1000", "binary_cross_entropy_with_logits", (256, 1000), (256, 1000)

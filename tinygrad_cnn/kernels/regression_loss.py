@@ -1,8 +1,11 @@
-"""Sums of losses between two arrays, in one pass: no loss of a single element is ever written to memory."""
+"""Losses between two arrays, step by step for `kernels.elementwise.blockwise`, and their sums.
+
+A sum takes one pass: no loss of a single element is ever written to memory.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -11,11 +14,20 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels.blas import parallel_products
 from tinygrad_cnn.kernels.buffers import scratch
-from tinygrad_cnn.kernels.elementwise import empty_like, memory_order, slices
+from tinygrad_cnn.kernels.elementwise import Step, memory_order, number, scratch_like
 from tinygrad_cnn.kernels.shapes import balanced
-from tinygrad_cnn.kernels.threads import Call, parallel_calls
+from tinygrad_cnn.kernels.threads import Call
 
-__all__ = ["huber_slope", "sum_of_huber", "sum_of_squares"]
+__all__ = [
+    "difference",
+    "huber",
+    "huber_slope",
+    "sign_slope",
+    "squares",
+    "squares_slope",
+    "sum_of_huber",
+    "sum_of_squares",
+]
 
 Array = NDArray[Any]
 
@@ -51,20 +63,48 @@ def sum_of_huber(x: Array, target: Array, delta: float) -> Any:
     return 2 * _summed(plan, x, target)
 
 
-def huber_slope(g: Array, x: Array, target: Array, delta: float) -> Array:
-    """Return ``g * c``, with c as in `sum_of_huber`, for a single number `g`."""
-    out = empty_like(x)
+def difference(target: Array, x: Array, out: Array) -> Iterator[Step]:
+    """The steps for ``|x - target|``."""
+    yield np.subtract, x, target, out
+    yield np.absolute, out, out
 
-    def plan(part: Any) -> list[Call]:
-        return [
-            partial(np.subtract, x[part], target[part], out=out[part]),
-            partial(out[part].clip, -delta, delta, out[part]),
-            partial(np.multiply, out[part], g, out=out[part]),
-        ]
 
-    blocks: list[Any] = slices(x, _BLOCK) if x.size > _BLOCK else [...]  # which even 0-d arrays have views for
-    parallel_calls(plan, blocks)
-    return out
+def sign_slope(g: Array, target: Array, x: Array, out: Array) -> Iterator[Step]:
+    """The steps for ``g * sign(x - target)``."""
+    yield np.subtract, x, target, out
+    yield np.sign, out, out
+    yield np.multiply, out, g, out
+
+
+def squares(target: Array, x: Array, out: Array) -> Iterator[Step]:
+    """The steps for ``(x - target)²``."""
+    yield np.subtract, x, target, out
+    yield np.square, out, out
+
+
+def squares_slope(g: Array, target: Array, x: Array, out: Array) -> Iterator[Step]:
+    """The steps for ``2 g (x - target)``."""
+    yield np.subtract, x, target, out
+    yield np.multiply, out, g, out
+    yield np.add, out, out, out
+
+
+def huber(target: Array, x: Array, out: Array, *, delta: float) -> Iterator[Step]:
+    """The steps for ``c (d - c / 2)``, with d and c as in `sum_of_huber`."""
+    (clipped,) = scratch_like("clipped", out, 1)
+    yield np.subtract, x, target, out
+    yield out.clip, number(-delta, out.dtype), number(delta, out.dtype), clipped
+    yield np.multiply, clipped, 0.5, clipped
+    yield np.subtract, out, clipped, out
+    yield np.multiply, out, clipped, out
+    yield np.add, out, out, out
+
+
+def huber_slope(g: Array, target: Array, x: Array, out: Array, *, delta: float) -> Iterator[Step]:
+    """The steps for ``g * c``, with c as in `sum_of_huber`."""
+    yield np.subtract, x, target, out
+    yield out.clip, number(-delta, out.dtype), number(delta, out.dtype), out
+    yield np.multiply, out, g, out
 
 
 def _summed(plan: Callable[[Array, Array, Array], list[Call]], x: Array, target: Array) -> Any:

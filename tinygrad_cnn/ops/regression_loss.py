@@ -9,8 +9,8 @@ import numpy as np
 from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_float, check_tensor
 from tinygrad_cnn.kernels import regression_loss as kernels
-from tinygrad_cnn.kernels.elementwise import empty_like
-from tinygrad_cnn.ops.elementwise import abs, clamp, le, sign, where
+from tinygrad_cnn.kernels.elementwise import blockwise
+from tinygrad_cnn.ops.elementwise import abs, clamp, le, where
 from tinygrad_cnn.ops.loss import check_deprecated, check_reduction, in_one_pass, reduced
 from tinygrad_cnn.ops.reduction import sum
 from tinygrad_cnn.types import Array
@@ -18,38 +18,46 @@ from tinygrad_cnn.types import Array
 
 @primitive
 def _absolute_difference(input: Array, target: Array) -> Array:
-    difference = np.subtract(input, target, out=empty_like(input))
-    return np.absolute(difference, out=difference)
+    if input.dtype.kind != "f":
+        return np.absolute(input - target)
+    return blockwise(kernels.difference, target, input)
 
 
 @_absolute_difference.vjp("input")
 def _(g, input, target):
-    return g * sign(input - target)
+    return _sign_slope(g, input, target)
 
 
 @_absolute_difference.vjp("target")
 def _(g, input, target):
-    return g * sign(target - input)
+    return _sign_slope(g, target, input)
+
+
+@primitive(constants=("input", "target"))
+def _sign_slope(g: Array, input: Array, target: Array) -> Array:
+    """``g * sign(input - target)``."""
+    return blockwise(kernels.sign_slope, g, target, input)
+
+
+@_sign_slope.vjp("g")
+def _(h, input, target):
+    return _sign_slope(h, input, target)
 
 
 @primitive
 def _huber(input: Array, target: Array, delta: float) -> Array:
     """``d**2 / 2`` where ``d = |x - t|`` is at most `delta`, else ``delta * (d - delta / 2)``."""
-    difference = _absolute_difference(input, target)
-    bounded = np.minimum(difference, input.dtype.type(delta))
-    difference -= bounded * input.dtype.type(0.5)
-    difference *= bounded
-    return difference
+    return blockwise(kernels.huber, target, input, delta=delta)
 
 
 @_huber.vjp("input")
 def _(g, input, target, delta):
-    return g * clamp(input - target, -delta, delta)
+    return _huber_slope(g, input, target, delta)
 
 
 @_huber.vjp("target")
 def _(g, input, target, delta):
-    return g * clamp(target - input, -delta, delta)
+    return _huber_slope(g, target, input, delta)
 
 
 @primitive
@@ -70,8 +78,8 @@ def _(g, input, target, delta, divisor):
 
 @primitive
 def _huber_slope(g: Array, input: Array, target: Array, delta: float) -> Array:
-    """``g * clamp(input - target, -delta, delta)``, for a 0-d `g`."""
-    return kernels.huber_slope(g, input, target, delta)
+    """``g * clamp(input - target, -delta, delta)``."""
+    return blockwise(kernels.huber_slope, g, target, input, delta=delta)
 
 
 @_huber_slope.vjp("g")
@@ -105,12 +113,49 @@ def _total_squares(input: Array, target: Array, divisor: float) -> Array:
 
 @_total_squares.vjp("input")
 def _(g, input, target, divisor):
-    return g * (2 / divisor) * (input - target)
+    return _squares_slope(g / divisor, input, target)
 
 
 @_total_squares.vjp("target")
 def _(g, input, target, divisor):
-    return g * (2 / divisor) * (target - input)
+    return _squares_slope(g / divisor, target, input)
+
+
+@primitive
+def _squares(input: Array, target: Array) -> Array:
+    """``(x - t)**2``."""
+    return blockwise(kernels.squares, target, input)
+
+
+@_squares.vjp("input")
+def _(g, input, target):
+    return _squares_slope(g, input, target)
+
+
+@_squares.vjp("target")
+def _(g, input, target):
+    return _squares_slope(g, target, input)
+
+
+@primitive
+def _squares_slope(g: Array, input: Array, target: Array) -> Array:
+    """``2 g (input - target)``."""
+    return blockwise(kernels.squares_slope, g, target, input)
+
+
+@_squares_slope.vjp("g")
+def _(h, input, target):
+    return h * 2 * (input - target)
+
+
+@_squares_slope.vjp("input")
+def _(h, g):
+    return h * g * 2
+
+
+@_squares_slope.vjp("target")
+def _(h, g):
+    return h * g * -2
 
 
 def mse_loss(
@@ -152,8 +197,11 @@ def mse_loss(
     check_reduction(operation, reduction)
     if weight is None and in_one_pass(input, target, reduction):
         return _total_squares(input, target, float(math.prod(input.shape)) if reduction == "mean" else 1.0)
-    difference = input - target
-    squares = difference * difference
+    if input.dtype == target.dtype and input.dtype.kind == "f":
+        squares = _squares(input, target)
+    else:
+        difference = input - target
+        squares = difference * difference
     if weight is None:
         return reduced(squares, reduction)
     total = reduced(squares * weight, "sum" if reduction == "mean" else reduction)
