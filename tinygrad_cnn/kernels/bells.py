@@ -13,6 +13,7 @@ second row keeps the writer busy, and the lock free, until the other thread has 
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,12 @@ __all__ = ["Bells"]
 
 # Cells lie so far apart that no two share a cache line.
 _LINE = 64
-# Reading a cell takes somewhat less than a nanosecond: some 20 µs, which a thread needs to find its work and begin ...
-_HEAD_START = 30_000
-# ... and somewhat less than a millisecond.
-_PATIENCE = 1_000_000
+# Seconds: what a thread needs to find its work and begin ...
+_HEAD_START = 10e-6
+# ... and how long it waits awake: what lies between two steps that share the threads is shorter.
+_PATIENCE = 1e-3
+# Cells that are read to find out how many are read in a second.
+_SAMPLE = 30_000
 
 _TRUE, _FALSE, _FIRST = 0, 1, 2
 
@@ -48,10 +51,22 @@ class Bells:
         self._last = number + _FIRST
         self._bytes = memoryview(self._cells)  # type: ignore[arg-type]
         self._any = np.logical_or.reduce
+        speed = self._speed()
+        self._patience = int(_PATIENCE * speed)
         self._waiting = [self._repeated(_FIRST + bell) for bell in range(number)]
-        self._head_start = self._rows(_TRUE, _FALSE, _HEAD_START)
+        self._head_start = self._rows(_TRUE, _FALSE, int(_HEAD_START * speed))
         self._ring_and_wait: dict[int, NDArray[np.bool_]] = {}
         self._targets = [self._pair(_FIRST + bell, self._last) for bell in range(number)]
+
+    def _speed(self) -> float:
+        """Return how many cells are read in a second: from one to three a nanosecond."""
+        cells = self._view(_FALSE, (_SAMPLE,), (0,))
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            self._any(cells)
+            times.append(time.perf_counter() - start)
+        return _SAMPLE / min(times)
 
     def rung(self, bell: int) -> bool:
         """Whether it was rung since it was last silenced."""
@@ -78,12 +93,12 @@ class Bells:
         """Ring `mine`, then wait for `other`, without taking the interpreter lock in between."""
         rows = self._ring_and_wait.get(other)
         if rows is None:
-            rows = self._ring_and_wait[other] = self._rows(_TRUE, _FIRST + other, _PATIENCE)
+            rows = self._ring_and_wait[other] = self._rows(_TRUE, _FIRST + other, self._patience)
         self._any(rows, axis=1, out=self._targets[mine])
         return self.rung(other)
 
     def _repeated(self, cell: int) -> NDArray[np.bool_]:
-        return self._view(cell, (_PATIENCE,), (0,))
+        return self._view(cell, (self._patience,), (0,))
 
     def _rows(self, first: int, second: int, length: int) -> NDArray[np.bool_]:
         """Two rows, each of which repeats a cell."""
