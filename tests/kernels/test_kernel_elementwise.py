@@ -173,12 +173,13 @@ def test_layout_is_kept(large):
 
 
 @given(
-    st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40)),
+    st.tuples(st.integers(0, 40), st.integers(0, 40) | st.integers(100, 400), st.integers(0, 40)),
     st.sampled_from(["", "a", "b", "ab"]),
     st.sampled_from([np.float32, np.float64, np.int64]),
     st.booleans(),
+    st.sampled_from([10, 500]),
 )
-def test_matmul_is_the_product(sizes, transposed, dtype, with_out):
+def test_matmul_is_the_product(sizes, transposed, dtype, with_out, locked):
     m, k, n = sizes
     rng = np.random.default_rng(0)
     a, b = (rng.integers(-3, 4, shape).astype(dtype) for shape in ((m, k), (k, n)))
@@ -187,7 +188,7 @@ def test_matmul_is_the_product(sizes, transposed, dtype, with_out):
     if "b" in transposed:
         b = np.ascontiguousarray(b.T).T
     expected = np.einsum("ik,kj->ij", a, b)
-    with mock.patch.multiple(gemm, SMALL_WORK=500, shares_of=lambda work: work // 100 + 1):
+    with mock.patch.multiple(gemm, SMALL_WORK=500, _LOCKED=locked, shares_of=lambda work: work // 100 + 1):
         out = np.empty((m, n), dtype) if with_out else None
         result = matmul(a, b, out=out)
     assert out is None or result is out

@@ -57,6 +57,8 @@ def every_kernel(seed=0):
         apply(np.exp, y),
         matmul(rows, rows.T),
         matmul(rows.T, rows[:, :40]),
+        matmul(rows.reshape(30, -1), rows.reshape(30, -1).T),
+        matmul(rows.reshape(1, -1)[:, :9000], rows.reshape(-1)[:270000].reshape(30, -1).T),
         matmul(y[..., :20, :], y.swapaxes(-1, -2)),
         reduce(np.add, y, (0, 2, 3)),
         reduce(np.add, y, (1,)),

@@ -22,6 +22,12 @@ Array = NDArray[Any]
 
 # Slices begin at multiples of this many rows or columns, which suits the register tiles of every BLAS.
 _GRAIN = 16
+# From so many times the longer side of the result on, a product is rather cut along the dimension that it sums over ...
+_MANY_TERMS = 8
+# ... and reading one number of an operand from outside the cache takes as long as so many multiplications.
+_READ_WORK = 10
+# `numpy.matmul` keeps the interpreter lock, however long it takes, if it has no more results than this.
+_LOCKED = 500
 # Elements of a part of an outer product.
 _LARGE = 1 << 17
 
@@ -29,9 +35,9 @@ _LARGE = 1 << 17
 def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     """Return the matrix product of `a` and `b`, as `numpy.matmul` does, using all threads.
 
-    A large product of two matrices is cut along the longer side of the result, one of many matrices along the longest
-    of the other dimensions, into slices that depend on the shapes only; BLAS computes each with one thread. So the bits
-    do not depend on the number of threads.
+    A large product of two matrices is cut along the longer side of the result, or along the dimension that it sums over
+    if that is much longer; one of many matrices along the longest of the other dimensions. The slices depend on the
+    shapes only, and BLAS computes each with one thread: the bits do not depend on the number of threads.
 
     Parameters
     ----------
@@ -85,19 +91,39 @@ def _batched(a: Array, b: Array, out: Array | None) -> Array:
 
 
 def _sliced(a: Array, b: Array, out: Array | None) -> Array:
-    m, n = a.shape[0], b.shape[1]
+    m, k, n = *a.shape, b.shape[1]
     if out is None:
         out = buffers.empty((m, n), a.dtype)
-    by_rows = m >= n
-    longer = max(m, n)
+    longest = k if k >= _MANY_TERMS * max(m, n) and m * n > _LOCKED else max(m, n)
     # No more slices than need be: BLAS arranges the whole other operand anew for each.
-    count = min(shares_of(m * n * a.shape[1]), -(-longer // _GRAIN))
-    ends = [round(longer * i / count / _GRAIN) * _GRAIN for i in range(count)] + [longer]
+    count = min(shares_of(m * n * k + (a.size + b.size) * _READ_WORK), -(-longest // _GRAIN))
+    ends = [round(longest * i / count / _GRAIN) * _GRAIN for i in range(count)] + [longest]
+    parts = [slice(start, stop) for start, stop in pairwise(ends) if start < stop]
+    if longest == k and len(parts) > 1:
+        return _sum_of_terms(a, b, out, parts)
 
     def plan(part: slice) -> list[Call]:
-        if by_rows:
-            return [partial(np.matmul, a[part], b, out=out[part])]
-        return [partial(np.matmul, a, b[:, part], out=out[:, part])]
+        if longest == m:
+            return [_product(a[part], b, out[part])]
+        return [_product(a, b[:, part], out[:, part])]
 
-    parallel_products(plan, [slice(start, stop) for start, stop in pairwise(ends) if start < stop])
+    parallel_products(plan, parts)
     return out
+
+
+def _sum_of_terms(a: Array, b: Array, out: Array, parts: list[slice]) -> Array:
+    """A product cut along the dimension that it sums over: each thread reads a part of both operands."""
+    sums = buffers.scratch("sums", (len(parts), *out.shape), out.dtype)
+
+    def plan(item: tuple[int, slice]) -> list[Call]:
+        number, part = item
+        return [partial(np.matmul, a[:, part], b[part], out=sums[number])]
+
+    parallel_products(plan, list(enumerate(parts)))
+    return np.add.reduce(sums, axis=0, out=out)
+
+
+def _product(a: Array, b: Array, out: Array) -> Call:
+    """Return the call that multiplies two matrices without keeping other threads waiting."""
+    simple = all(x.flags.c_contiguous or x.flags.f_contiguous for x in (a, b)) and out.flags.c_contiguous
+    return partial(np.dot if out.size <= _LOCKED and simple else np.matmul, a, b, out=out)
