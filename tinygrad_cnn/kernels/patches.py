@@ -22,6 +22,10 @@ Array = NDArray[Any]
 
 # Runs of fewer elements than this are not worth copying one by one; see `patches`.
 _SHORTEST_RUN = 16
+# Products of at most so many multiplications OpenBLAS computes without arranging the operands anew. With so few
+# columns, that takes a third of its time.
+_SMALL_PRODUCT = 1_000_000
+_NARROW = 64
 
 
 def channels_last(x: Array) -> Array:
@@ -76,8 +80,8 @@ def patches(x: Array, s: Geometry, block: Block, calls: list[Call], *, ones: boo
     """Return the patch matrices of a block, (pieces, groups, positions / pieces, kh · kw · c / groups).
 
     A position's patch is made of kh runs, each kw · c long and contiguous in channels-last memory. With few channels
-    such runs are short; then the transposed matrix is written instead, whose rows are whole shifted planes. And then
-    each image is a piece of its own: a product of so narrow matrices is a third faster if it is short, too.
+    such runs are short; then the transposed matrix is written instead, whose rows are whole shifted planes, and each
+    image is a piece of its own. Else there are several pieces if that makes the products small ones.
 
     With `ones`, which is for few channels only, each patch ends with a 1, for a bias.
     """
@@ -106,4 +110,13 @@ def patches(x: Array, s: Geometry, block: Block, calls: list[Call], *, ones: boo
     shape = (s.groups, n, rows, s.ow, s.kh, s.kw, depth)
     steps = (c_step * depth, n_step, sh * h_step, sw * w_step, dh * h_step, dw * w_step, c_step)
     calls.append(partial(np.copyto, matrix.reshape(shape), as_strided(source, shape, steps)))
-    return matrix[None]
+    return matrix.reshape(s.groups, _pieces(s, n, positions // n), -1, s.patch_size).transpose(1, 0, 2, 3)
+
+
+def _pieces(s: Geometry, n: int, positions: int) -> int:
+    """Into how many pieces of whole images to cut the patches of `n` images with so many positions each."""
+    columns = s.o // s.groups
+    images = _SMALL_PRODUCT // (positions * s.patch_size * columns)
+    if columns >= _NARROW or images == 0:
+        return 1
+    return next(pieces for pieces in range(-(-n // images), n + 1) if n % pieces == 0)

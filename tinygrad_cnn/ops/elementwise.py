@@ -58,7 +58,7 @@ def _(g):
 
 @sub.vjp("other")
 def _(g):
-    return -g
+    return neg(g)
 
 
 @primitive
@@ -67,19 +67,14 @@ def mul(input: Array, other: Array) -> Array:
     return _broadcast(np.multiply, "mul", input, other)
 
 
-def _times(a, b):
-    """``a * b``, of arrays or tensors, where it is worth the threads."""
-    return kernels.apply(np.multiply, a, b) if type(a) is type(b) is np.ndarray else a * b
-
-
 @mul.vjp("input")
 def _(g, other):
-    return _times(g, other)
+    return mul(g, other)
 
 
 @mul.vjp("other")
 def _(g, input):
-    return _times(g, input)
+    return mul(g, input)
 
 
 @primitive
@@ -95,12 +90,12 @@ def _in_fractions(x):
 
 @div.vjp("input")
 def _(g, other):
-    return g / other
+    return div(g, other)
 
 
 @div.vjp("other")
 def _(g, other, output):
-    return -g * output / other
+    return div(mul(neg(g), output), other)
 
 
 @primitive
@@ -111,7 +106,7 @@ def neg(input: Array) -> Array:
 
 @neg.vjp("input")
 def _(g):
-    return -g
+    return neg(g)
 
 
 @primitive(constants=("input", "other"))
@@ -188,7 +183,7 @@ def exp(input: Array) -> Array:
 
 @exp.vjp("input")
 def _(g, output):
-    return _times(g, output)
+    return mul(g, output)
 
 
 @primitive
@@ -199,7 +194,7 @@ def log(input: Array) -> Array:
 
 @log.vjp("input")
 def _(g, input):
-    return g / input
+    return div(g, input)
 
 
 @primitive
@@ -210,7 +205,7 @@ def sqrt(input: Array) -> Array:
 
 @sqrt.vjp("input")
 def _(g, output):
-    return g / (2 * output)
+    return div(g, mul(output, 2))
 
 
 @primitive
