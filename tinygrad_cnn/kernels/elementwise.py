@@ -60,6 +60,8 @@ _STEPS_BLOCK = 1 << 18
 _MUCH_WORK = 1 << 20
 # Below, the plainest NumPy call is the fastest.
 _MIDDLE = 1 << 11
+# Elements of a run from which on it does not matter that the next one takes the same operand again.
+_WIDE = 1 << 10
 
 BITS = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
 
@@ -123,8 +125,9 @@ def apply(function: np.ufunc, *operands: Any) -> Array:
     out = empty_like(first, function.resolve_dtypes((*kinds, None))[-1])
     is_large = out.size * (len(arrays) + 1) >= 2 * _LARGE
     blocks: list[tuple[slice, ...]] = slices(out, _LONG_BLOCK) if is_large else [()]
-    each = [np.broadcast_to(x, shape) if np.ndim(x) else x for x in operands]
-    with run_by_run() if any(_repeats(x, out) for x in arrays) else nullcontext():
+    repeats = any(_repeats(x, out) for x in arrays)
+    each = [np.broadcast_to(x if repeats else _written_out(x, out), shape) if np.ndim(x) else x for x in operands]
+    with run_by_run() if repeats else nullcontext():
         parallel_calls(lambda part: [_call(function, *(_part(x, part) for x in each), out[part])], blocks)
     return out
 
@@ -147,6 +150,25 @@ def _repeats(x: Array, out: Array) -> bool:
             break
         run *= out.shape[axis]
     return LONG_RUN <= run < out.size
+
+
+def _written_out(x: Array, out: Array) -> Array:
+    """Return an operand that repeats every few elements of `out` in memory written out, so that it has long runs.
+
+    If that would take a large part of all, it is returned as it is.
+    """
+    shape = [1] * (out.ndim - x.ndim) + list(x.shape)
+    before = tuple(shape)
+    run = 1
+    for axis in reversed(memory_order(out)):
+        if run < _WIDE:
+            run *= out.shape[axis]
+            shape[axis] = out.shape[axis]
+    if tuple(shape) == before or 4 * math.prod(shape) > out.size:
+        return x
+    tile = empty_like(out, x.dtype, tuple(shape))
+    np.copyto(tile, x)
+    return tile
 
 
 @lru_cache(maxsize=512)
