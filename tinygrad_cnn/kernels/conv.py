@@ -25,10 +25,10 @@ from tinygrad_cnn.kernels.buffers import empty, empty_channels_last, scratch
 from tinygrad_cnn.kernels.conv_input_grad import input_grad
 from tinygrad_cnn.kernels.geometry import Block, Geometry
 from tinygrad_cnn.kernels.patches import channels_last, channels_last_block, few_channels, patches
-from tinygrad_cnn.kernels.reduction import reduce
+from tinygrad_cnn.kernels.reduction import reduce, reducing
 from tinygrad_cnn.kernels.threads import Call
 
-__all__ = ["bias_grad", "conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
+__all__ = ["bias_grad", "conv2d", "conv2d_input_grad", "conv2d_parameter_grads", "conv2d_weight_grad"]
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
@@ -146,25 +146,56 @@ def conv2d_weight_grad(
     """
     s = Geometry.of("conv2d_weight_grad", x.shape, weight_shape, stride, padding, dilation, groups)
     _check_gradient("conv2d_weight_grad", g, s)
+    return _parameter_grads(g, x, s, with_bias=False)[0]
+
+
+def conv2d_parameter_grads(
+    g: Array,
+    x: Array,
+    weight_shape: tuple[int, ...],
+    stride: Pair,
+    padding: tuple[Pair, Pair],
+    dilation: Pair,
+    groups: int,
+) -> tuple[Array, Array]:
+    """Return the gradients of `conv2d` by its weight and by its bias, for which `g` is read only once.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
+    """
+    s = Geometry.of("conv2d_parameter_grads", x.shape, weight_shape, stride, padding, dilation, groups)
+    _check_gradient("conv2d_parameter_grads", g, s)
+    by_weight, by_bias = _parameter_grads(g, x, s, with_bias=True)
+    return by_weight, bias_grad(g) if by_bias is None else by_bias
+
+
+def _parameter_grads(g: Array, x: Array, s: Geometry, *, with_bias: bool) -> tuple[Array, Array | None]:
+    """The gradient by the weight, and the one by the bias if it is asked for and comes along."""
     dtype = np.result_type(g, x)
     if s.empty:
-        return np.zeros(weight_shape, dtype)
+        return np.zeros(s.weight_shape, dtype), None
     if s.groups == s.c > 1:
-        return depthwise.weight_grad(g, x, s, dtype)
-    shape = (s.groups, s.patch_size, s.o // s.groups)
+        return depthwise.weight_grad(g, x, s, dtype), None
+    ones = with_bias and few_channels(s)  # as in `conv2d`
+    apart = with_bias and not ones
+    size = s.patch_size + ones
+    shape = (s.groups, size, s.o // s.groups)
     blocks = s.blocks(s.patch_size * s.groups * dtype.itemsize)
     weight_bytes = s.o * s.patch_size * dtype.itemsize
-    shares = _shares(blocks, max(2, min(_MOST_SHARES, _SHARE_BYTES // weight_bytes)))
+    shares = _shares(list(enumerate(blocks)), max(2, min(_MOST_SHARES, _SHARE_BYTES // weight_bytes)))
     sums = empty((len(shares), *shape), dtype)
+    biases = empty((len(blocks) if apart else 0, 1, 1, 1, s.o), dtype)
 
     def plan(share: int) -> list[Call]:
         calls: list[Call] = []
         total = sums[share]
-        for number, block in enumerate(shares[share]):
-            rows = channels_last_block(g, block, "gradient", calls)
-            columns = patches(x, s, block, calls)
+        for number, (index, block) in enumerate(shares[share]):
+            images = channels_last_block(g, block, "gradient", calls)
+            columns = patches(x, s, block, calls, ones=ones)
             pieces = len(columns)
-            rows = rows.reshape(pieces, -1, s.groups, s.o // s.groups).transpose(0, 2, 1, 3)
+            rows = images.reshape(pieces, -1, s.groups, s.o // s.groups).transpose(0, 2, 1, 3)
             in_place = number == 0 and pieces == 1
             terms = total[None] if in_place else scratch("terms", (pieces, *shape), dtype)
             calls.append(partial(np.matmul, columns.transpose(0, 1, 3, 2), rows, out=terms))
@@ -172,11 +203,18 @@ def conv2d_weight_grad(
                 calls.extend(partial(np.add, total, term, out=total) for term in terms)
             elif not in_place:
                 calls.append(partial(np.add.reduce, terms, axis=0, out=total))
+            if apart:
+                calls.extend(reducing(np.add, images, (0, 1, 2), biases[index]))
         return calls
 
     parallel_products(plan, list(range(len(shares))))
-    total = sums.sum(axis=0, dtype=dtype).reshape(s.groups, s.kh, s.kw, s.c // s.groups, -1)
-    return np.ascontiguousarray(total.transpose(0, 4, 3, 1, 2)).reshape(weight_shape)
+    total = sums.sum(axis=0, dtype=dtype)
+    by_weight = np.empty(s.weight_shape, dtype)
+    taps = total[:, : s.patch_size].reshape(s.groups, s.kh, s.kw, s.c // s.groups, -1)
+    by_weight.reshape(s.groups, -1, *s.weight_shape[1:])[...] = taps.transpose(0, 4, 3, 1, 2)
+    if apart:
+        return by_weight, biases.sum(axis=0, dtype=dtype).reshape(s.o)
+    return by_weight, total[:, -1].reshape(s.o) if ones else None
 
 
 def bias_grad(g: Array) -> Array:
@@ -191,7 +229,7 @@ def _patch_order(matrix: Array, s: Geometry) -> Array:
     return matrix.transpose(0, 1, 3, 4, 2)
 
 
-def _shares(blocks: list[Block], most: int) -> list[list[Block]]:
+def _shares(blocks: list[tuple[int, Block]], most: int) -> list[list[tuple[int, Block]]]:
     count = min(most, len(blocks))
     ends = [len(blocks) * i // count for i in range(count + 1)]
     return [blocks[start:end] for start, end in pairwise(ends)]

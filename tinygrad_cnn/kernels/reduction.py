@@ -22,7 +22,7 @@ from tinygrad_cnn.kernels.blas import parallel_products
 from tinygrad_cnn.kernels.elementwise import empty_like, memory_order, scratch_like, slices
 from tinygrad_cnn.kernels.threads import Call
 
-__all__ = ["log_sum_exp", "reduce", "sum_of_powers", "variation"]
+__all__ = ["log_sum_exp", "reduce", "reducing", "sum_of_powers", "variation"]
 
 Array = NDArray[Any]
 Axes = tuple[int, ...]
@@ -64,7 +64,7 @@ def reduce(ufunc: np.ufunc, x: Array, axes: Axes, keepdims: bool = True) -> Arra
     """As ``ufunc.reduce(x, axis=axes, keepdims=keepdims)``."""
     if x.size < _MIDDLE or not axes or not _is_fast(x):
         return np.asarray(ufunc.reduce(x, axis=axes, keepdims=keepdims))
-    result = _in_parts(ufunc, x, axes, _parts(x, _LARGE, _BLOCK), lambda part, out: _calls(ufunc, x[part], axes, out))
+    result = _in_parts(ufunc, x, axes, _parts(x, _LARGE, _BLOCK), lambda part, out: reducing(ufunc, x[part], axes, out))
     return result if keepdims else np.squeeze(result, axes)
 
 
@@ -92,7 +92,7 @@ def _in_parts(
 # ------------------------------------------------------------------------------------------- a part
 
 
-def _calls(ufunc: np.ufunc, x: Array, axes: Axes, out: Array) -> list[Call]:
+def reducing(ufunc: np.ufunc, x: Array, axes: Axes, out: Array) -> list[Call]:
     """Return the calls that reduce `x` over `axes` into `out`, where these have size one."""
     order = memory_order(x)
     memory, target = x.transpose(order), out.transpose(order)
@@ -176,7 +176,7 @@ def _sum_of(x: Array, axes: Axes, steps: Callable[[Array, Part, Array], list[Cal
 
     def plan(part: Part, out: Array) -> list[Call]:
         terms = scratch_like("terms", x[part], 1)[0, ...]
-        return [*steps(x[part], part, terms), *_calls(np.add, terms, axes, out)]
+        return [*steps(x[part], part, terms), *reducing(np.add, terms, axes, out)]
 
     return _in_parts(np.add, x, axes, _parts(x, _STEPS_LARGE, _STEPS_BLOCK), plan)
 

@@ -48,6 +48,11 @@ def _conv2d_weight_grad(g: Array, input: Array, weight_shape: tuple[int, ...], g
 
 
 @primitive
+def _conv2d_parameter_grads(g: Array, input: Array, weight_shape: tuple[int, ...], geometry: Geometry) -> Array:
+    return kernels.conv2d_parameter_grads(g, input, weight_shape, *geometry)
+
+
+@primitive
 def _bias_grad(g: Array) -> Array:
     return kernels.bias_grad(g)
 
@@ -57,14 +62,13 @@ def _(g, weight, input_shape, geometry):
     return _conv2d_input_grad(g, weight, input_shape, geometry)
 
 
-@_conv2d.vjp("weight")
-def _(g, input, weight_shape, geometry):
-    return _conv2d_weight_grad(g, input, weight_shape, geometry)
-
-
-@_conv2d.vjp("bias")
-def _(g):
-    return _bias_grad(g)
+@_conv2d.vjp("weight", "bias")
+def _(g, input, weight_shape, geometry, wanted):
+    if wanted == (True, True):
+        return _conv2d_parameter_grads(g, input, weight_shape, geometry)
+    if wanted == (True, False):
+        return _conv2d_weight_grad(g, input, weight_shape, geometry), None
+    return None, _bias_grad(g)
 
 
 @_conv2d_input_grad.vjp("g")
@@ -85,6 +89,18 @@ def _(g, input, geometry):
 @_conv2d_weight_grad.vjp("input")
 def _(g_, g, input_shape, geometry):
     return _conv2d_input_grad(g, g_, input_shape, geometry)
+
+
+@_conv2d_parameter_grads.vjp("g")
+def _(g_, input, geometry):
+    by_weight, by_bias = g_
+    return _conv2d(input, by_weight, by_bias, geometry)
+
+
+@_conv2d_parameter_grads.vjp("input")
+def _(g_, g, input_shape, geometry):
+    by_weight, _ = g_
+    return _conv2d_input_grad(g, by_weight, input_shape, geometry)
 
 
 @_bias_grad.vjp("g")
