@@ -115,13 +115,13 @@ def test_what_is_kept_is_bounded(monkeypatch):
     arrays = [buffers.empty((buffers.SMALLEST + 1000 * i,), np.int8) for i in range(20)]
     del arrays
     kept = buffers._store._free
-    assert 0 < sum(memory.nbytes for memory in kept) <= buffers.LIMIT
+    assert 0 < sum(size * len(alike) for size, alike in kept.items()) <= buffers.LIMIT
 
 
 def test_release_gives_everything_back():
     buffers.empty(LARGE)
     buffers.release()
-    assert buffers._store._free == []
+    assert buffers._store._free == {}
 
 
 def test_small_and_object_arrays_are_ordinary():

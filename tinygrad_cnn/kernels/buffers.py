@@ -9,7 +9,7 @@ its base's base, a `_Block`, whose finaliser returns the memory. This is the ver
 freed it, so reuse is visible only to code that would also have read freed memory: a raw address (``array.ctypes.data``,
 ``__array_interface__``) kept longer than the array.
 
-What is kept is bounded (`LIMIT` bytes; the longest unused goes first), and arrays below `SMALLEST` bytes come from
+What is kept is bounded (`LIMIT` bytes; what has long been unused goes first), and arrays below `SMALLEST` bytes come from
 NumPy as always.
 """
 
@@ -35,8 +35,20 @@ _ALIGNMENT = 64
 _LARGEST_SCRATCH = 1 << 25
 
 
+class _Memory:
+    """Bytes, and where the first aligned one of them is."""
+
+    __slots__ = ("address", "bytes", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.bytes = np.empty(size + _ALIGNMENT, np.uint8)
+        address = self.bytes.__array_interface__["data"][0]
+        self.address = address + -address % _ALIGNMENT
+
+
 class _Store:
-    """Memory that is free to be used again, the longest unused first."""
+    """Memory that is free to be used again, by size, the size that has not come back for longest first."""
 
     def __init__(self) -> None:
         self._reset()
@@ -44,21 +56,23 @@ class _Store:
     def _reset(self) -> None:
         # Finalisers may run at any moment, also in a thread that is inside `take`. So they only append to a deque,
         # which is atomic, and tidy up if nobody else is doing so.
-        self._returned: deque[NDArray[np.uint8]] = deque()
-        self._free: list[NDArray[np.uint8]] = []
+        self._returned: deque[_Memory] = deque()
+        self._free: dict[int, list[_Memory]] = {}
+        self._total = 0
         self._lock = threading.Lock()
 
-    def take(self, nbytes: int) -> NDArray[np.uint8]:
-        """Return memory of at least `nbytes` and at most a quarter more."""
+    def take(self, size: int) -> _Memory:
+        """Return memory of at least `size` bytes and at most a quarter more."""
         with self._lock:
             self._collect()
-            free = self._free
-            for index in range(len(free) - 1, -1, -1):
-                if nbytes <= free[index].nbytes <= nbytes + nbytes // 4:
-                    return free.pop(index)
-        return np.empty(nbytes, np.uint8)
+            if size not in self._free:
+                found = next((other for other in reversed(self._free) if size <= other <= size + size // 4), None)
+                if found is None:
+                    return _Memory(size)
+                size = found
+            return self._remove(size, -1)
 
-    def put(self, memory: NDArray[np.uint8]) -> None:
+    def put(self, memory: _Memory) -> None:
         self._returned.append(memory)
         if self._lock.acquire(blocking=False):
             try:
@@ -70,13 +84,24 @@ class _Store:
         with self._lock:
             self._collect()
             self._free.clear()
+            self._total = 0
 
     def _collect(self) -> None:
         while self._returned:
-            self._free.append(self._returned.popleft())
-        excess = sum(memory.nbytes for memory in self._free) - LIMIT
-        while excess > 0:
-            excess -= self._free.pop(0).nbytes
+            memory = self._returned.popleft()
+            alike = self._free.pop(memory.size, [])
+            alike.append(memory)
+            self._free[memory.size] = alike
+            self._total += memory.size
+        while self._total > LIMIT:
+            self._remove(next(iter(self._free)), 0)
+
+    def _remove(self, size: int, index: int) -> _Memory:
+        alike = self._free[size]
+        if len(alike) == 1:
+            del self._free[size]
+        self._total -= size
+        return alike.pop(index)
 
 
 class _Block:
@@ -85,16 +110,13 @@ class _Block:
     __slots__ = ("__array_interface__", "_memory", "_store")
 
     def __init__(self, store: _Store, nbytes: int) -> None:
-        memory = store.take(nbytes + _ALIGNMENT)
-        address = memory.__array_interface__["data"][0]
-        start = -address % _ALIGNMENT
         self._store = store
-        self._memory = memory
+        self._memory = store.take(nbytes)
         self.__array_interface__: dict[str, Any] = {
             "version": 3,
             "shape": (nbytes,),
             "typestr": "|u1",
-            "data": (address + start, False),
+            "data": (self._memory.address, False),
         }
 
     def __del__(self) -> None:

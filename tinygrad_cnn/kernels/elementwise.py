@@ -66,11 +66,16 @@ _WIDE = 1 << 10
 BITS = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
 
 
-def memory_order(x: Array) -> list[int]:
+def memory_order(x: Array) -> tuple[int, ...]:
     """Return the axes of `x` from the slowest to the fastest in memory."""
-    if x.flags.c_contiguous:
-        return list(range(x.ndim))
-    return sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+    return tuple(range(x.ndim)) if x.flags.c_contiguous else _orders(x.strides)[0]
+
+
+@lru_cache(maxsize=512)
+def _orders(strides: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The axes from the slowest to the fastest, and where each axis stands among them."""
+    order = sorted(range(len(strides)), key=lambda axis: -abs(strides[axis]))
+    return tuple(order), tuple(order.index(axis) for axis in range(len(order)))
 
 
 def empty_like(x: Array, dtype: Any = None, shape: tuple[int, ...] | None = None) -> Array:
@@ -79,9 +84,8 @@ def empty_like(x: Array, dtype: Any = None, shape: tuple[int, ...] | None = None
     shape = x.shape if shape is None else shape
     if x.flags.c_contiguous:
         return buffers.empty(shape, dtype)
-    order = memory_order(x)
-    memory = buffers.empty(tuple(shape[axis] for axis in order), dtype)
-    return memory.transpose([order.index(axis) for axis in range(x.ndim)])
+    order, place = _orders(x.strides)
+    return buffers.empty(tuple([shape[axis] for axis in order]), dtype).transpose(place)
 
 
 def flat(x: Array) -> Array:
@@ -94,8 +98,8 @@ def scratch_like(name: str, x: Array, count: int, dtype: Any = None, shape: tupl
     dtype = x.dtype if dtype is None else dtype
     shape = x.shape if shape is None else shape
     order = memory_order(x)
-    memory = buffers.scratch(name, (count, *(shape[axis] for axis in order)), dtype)
-    return memory.transpose([0, *(order.index(axis) + 1 for axis in range(x.ndim))])
+    memory = buffers.scratch(name, (count, *[shape[axis] for axis in order]), dtype)
+    return memory.transpose((0, *[order.index(axis) + 1 for axis in range(x.ndim)]))
 
 
 def slices(x: Array, size: int = _BLOCK) -> list[tuple[slice, ...]]:
@@ -113,22 +117,30 @@ def apply(function: np.ufunc, *operands: Any) -> Array:
 
     The operands are arrays that broadcast, or numbers. The result is laid out like the first one that has its shape.
     """
-    arrays = [x for x in operands if type(x) is np.ndarray and x.nbytes >= buffers.SMALLEST]
-    if not arrays:  # the plainest NumPy call is the fastest
+    arrays = [x for x in operands if type(x) is np.ndarray]
+    if not any(x.nbytes >= buffers.SMALLEST for x in arrays):  # the plainest NumPy call is the fastest
         return np.asarray(function(*operands))
-    arrays = [x for x in operands if np.ndim(x)]
-    shape = np.broadcast_shapes(*(x.shape for x in arrays))
+    shape = arrays[0].shape
+    alike = all(x.shape == shape for x in arrays)
+    if not alike:
+        shape = np.broadcast_shapes(*(x.shape for x in arrays))
     first = next((x for x in arrays if x.shape == shape), None)
     if first is None:
         return np.asarray(function(*operands))
-    kinds = (x.dtype if isinstance(x, (np.ndarray, np.generic)) else type(x) for x in operands)
+    kinds = [x.dtype if isinstance(x, (np.ndarray, np.generic)) else type(x) for x in operands]
     out = empty_like(first, function.resolve_dtypes((*kinds, None))[-1])
-    is_large = out.size * (len(arrays) + 1) >= 2 * _LARGE
-    blocks: list[tuple[slice, ...]] = slices(out, _LONG_BLOCK) if is_large else [()]
-    repeats = any(_repeats(x, out) for x in arrays)
-    each = [np.broadcast_to(x if repeats else _written_out(x, out), shape) if np.ndim(x) else x for x in operands]
+    repeats = not alike and any(_repeats(x, out) for x in arrays)
+    if not alike and not repeats:
+        operands = tuple(_written_out(x, out) if type(x) is np.ndarray else x for x in operands)
+    if out.size * (len(arrays) + 1) < 2 * _LARGE:
+        with run_by_run() if repeats else nullcontext():
+            _call(function, *operands, out)()
+        return out
+    each = operands if alike else [np.broadcast_to(x, shape) if type(x) is np.ndarray else x for x in operands]
     with run_by_run() if repeats else nullcontext():
-        parallel_calls(lambda part: [_call(function, *(_part(x, part) for x in each), out[part])], blocks)
+        parallel_calls(
+            lambda part: [_call(function, *(_part(x, part) for x in each), out[part])], slices(out, _LONG_BLOCK)
+        )
     return out
 
 
@@ -138,7 +150,7 @@ def copied(x: Array) -> Array:
 
 
 def _part(x: Any, part: tuple[slice, ...]) -> Any:
-    return x[part] if np.ndim(x) else x
+    return x[part] if isinstance(x, np.ndarray) and x.ndim else x
 
 
 def _repeats(x: Array, out: Array) -> bool:
@@ -157,6 +169,8 @@ def _written_out(x: Array, out: Array) -> Array:
 
     If that would take a large part of all, it is returned as it is.
     """
+    if x.size == 1:
+        return x
     shape = [1] * (out.ndim - x.ndim) + list(x.shape)
     before = tuple(shape)
     run = 1
