@@ -59,9 +59,7 @@ def conv2d(
         y[...] = 0 if bias is None else bias[:, None, None]
         return y
     if s.groups == s.c > 1:
-        depthwise.forward(x, w, s, y)
-        if bias is not None:
-            y += bias[:, None, None]
+        depthwise.forward(x, w, bias, s, y)
         return y
     # (groups, o / groups, kh · kw · c / groups): a patch's order
     matrix = w.reshape(s.groups, -1, s.c // s.groups, s.kh, s.kw)
