@@ -15,7 +15,6 @@ from tinygrad_cnn.kernels import buffers, elementwise, gemm
 from tinygrad_cnn.kernels.elementwise import (
     apply,
     blockwise,
-    contiguous,
     copied,
     masked,
     number,
@@ -144,15 +143,6 @@ def test_functions_of_several_steps_block_by_block(large, x, layout):
                 result = blockwise(_steps, first, y, factor=0.5)
                 assert result.dtype == x.dtype
                 np.testing.assert_allclose(result, first * np.exp(y) * 0.5, rtol=4 * np.finfo(x.dtype).eps)
-
-
-@limits
-@given(x=images())
-def test_contiguous_is_a_copy_in_order(large, x):
-    with limit(large):
-        result = contiguous(x)
-    assert result.flags.c_contiguous
-    np.testing.assert_array_equal(result, x)
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (0,), (2, 0, 3), (1 << 19,), (1, 1, 600, 600)])

@@ -27,7 +27,6 @@ __all__ = [
     "blockwise",
     "blockwise_pair",
     "choice",
-    "contiguous",
     "copied",
     "empty_like",
     "flat",
@@ -394,15 +393,4 @@ def where(condition: Array, a: Any, b: Any) -> Array:
         return choice(condition[part], values, others, out[part])
 
     parallel_calls(plan, slices(condition, _STEPS_BLOCK))
-    return out
-
-
-def contiguous(x: Array) -> Array:
-    """Return `x` as a C-contiguous array: itself if it is one, else a copy."""
-    if x.flags.c_contiguous:
-        return x
-    if x.size < _LARGE:
-        return np.ascontiguousarray(x)
-    out = buffers.empty(x.shape, x.dtype)
-    parallel_calls(lambda part: [partial(np.copyto, out[part], x[part])], slices(out, _LONG_BLOCK))
     return out

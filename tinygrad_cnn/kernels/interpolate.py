@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
-from tinygrad_cnn.kernels.elementwise import contiguous
+from tinygrad_cnn.kernels.layouts import contiguous
 from tinygrad_cnn.kernels.positions import is_channels_last
 from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import Call, parallel_calls

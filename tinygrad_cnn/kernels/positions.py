@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
-from tinygrad_cnn.kernels.elementwise import contiguous
+from tinygrad_cnn.kernels.layouts import contiguous
 from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import parallel
 

@@ -11,6 +11,7 @@ from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_tensor
 from tinygrad_cnn.kernels import elementwise as kernels
 from tinygrad_cnn.kernels.activation import tanh_grad
+from tinygrad_cnn.kernels.layouts import copied_in_order
 from tinygrad_cnn.kernels.powers import PLAIN_POWERS
 from tinygrad_cnn.ops.dtypes import fractional, promote
 from tinygrad_cnn.types import Array, Scalar
@@ -458,13 +459,13 @@ def _(g):
 @primitive
 def clone(input: Array) -> Array:
     """A copy that passes gradients on."""
-    return input.copy(order="K")
+    return kernels.copied(input)
 
 
 @primitive
 def contiguous(input: Array) -> Array:
     """A copy in row-major memory."""
-    return input.copy(order="C")
+    return copied_in_order(input)
 
 
 @clone.vjp("input")

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_dim, check_dims, check_size, check_tensor
+from tinygrad_cnn.kernels.layouts import reshaped
 from tinygrad_cnn.kernels.reduction import reduce
 from tinygrad_cnn.ops.dtypes import common, common_dtype
 from tinygrad_cnn.ops.elementwise import cast
@@ -20,7 +21,7 @@ from tinygrad_cnn.types import Array
 @primitive
 def _reshape(input: Array, shape: tuple[int, ...]) -> Array:
     try:
-        return np.reshape(input, shape)
+        return reshaped(input, shape)
     except ValueError:
         raise ValueError(
             f"reshape: shape {shape} expects {_count(shape)} elements but input {input.shape} has {input.size}"
