@@ -15,7 +15,6 @@ from tinygrad_cnn.kernels import buffers, elementwise, gemm
 from tinygrad_cnn.kernels.elementwise import (
     apply,
     blockwise,
-    copied,
     masked,
     number,
     relu,
@@ -97,16 +96,6 @@ def test_apply_broadcasts(large, x, sizes, layout):
                 result = apply(function, a, b)
                 assert result.dtype == expected.dtype
                 np.testing.assert_array_equal(result, expected)
-
-
-@limits
-@given(x=images())
-def test_a_copy_is_equal_and_looks_at_other_memory(large, x):
-    with limit(large), mock.patch.object(buffers, "SMALLEST", large):
-        result = copied(x)
-    np.testing.assert_array_equal(result, x)
-    np.testing.assert_array_equal(np.signbit(result), np.signbit(x))
-    assert not np.may_share_memory(result, x)
 
 
 def test_numbers_keep_their_sign():

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_cnn.kernels import buffers, layouts
-from tinygrad_cnn.kernels.layouts import contiguous, copied_in_order, copying, reshaped
+from tinygrad_cnn.kernels.layouts import contiguous, copied, copied_in_order, copying, reshaped
 
 
 @pytest.fixture(autouse=True, params=["small", "large"])
@@ -54,6 +54,25 @@ def test_copying_into_memory_of_any_layout(x, y):
         for call in copying(source, y):
             call()
         np.testing.assert_array_equal(y, source)
+
+
+@given(x=arranged(), order=st.permutations(range(4)))
+def test_a_copy_is_equal_and_looks_at_other_memory(x, order):
+    order = [axis for axis in order if axis < x.ndim]
+    other = np.empty([x.shape[axis] for axis in order]).transpose(np.argsort(order).astype(int))
+    for copy, like in ((copied(x), x), (copied(x, other), other)):
+        assert copy.dtype == x.dtype
+        assert not np.may_share_memory(copy, x)
+        np.testing.assert_array_equal(copy, x)
+        if copy.nbytes >= buffers.SMALLEST and like is other:
+            assert copy.transpose(order).flags.c_contiguous
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_copies_keep_every_bit(dtype):
+    x = np.resize(np.array([-0.0, np.nan, -np.nan, np.inf, 5e-324, 1], dtype), (300, 500)).T
+    for copy in (copied(x), copied_in_order(x)):
+        assert copy.tobytes("C") == x.tobytes("C")
 
 
 @given(x=arranged())

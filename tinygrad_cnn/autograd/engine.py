@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_cnn.autograd.graph import Node, Select, Target, Variable
 from tinygrad_cnn.autograd.mode import set_grad_enabled
 from tinygrad_cnn.kernels.buffers import sole_view
-from tinygrad_cnn.kernels.elementwise import copied
+from tinygrad_cnn.kernels.layouts import copied
 from tinygrad_cnn.kernels.reduction import reduce
 
 __all__ = ["backward", "grad"]
@@ -107,7 +107,7 @@ def grad(
             gradient, owned = found[target]
             found[target] = gradient, False  # an input that is given twice gets two gradients
             if not create_graph:
-                gradient = variable._wrap(gradient if owned else copied(gradient))
+                gradient = variable._wrap(gradient if owned else copied(gradient, variable.data))
             results.append(gradient)
         elif allow_unused:
             results.append(None)
@@ -322,7 +322,7 @@ def _accumulate(leaf: Variable, gradient: Any, owned: bool) -> None:
     if isinstance(gradient, Variable):
         leaf._grad = gradient.clone() if present is None else present + gradient
     elif present is None:
-        leaf._grad = leaf._wrap(gradient if owned else copied(gradient))
+        leaf._grad = leaf._wrap(gradient if owned else copied(gradient, leaf.data))
     elif present._requires_grad:
         leaf._grad = leaf._wrap(present.data + gradient)
     else:

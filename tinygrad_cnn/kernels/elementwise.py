@@ -27,7 +27,6 @@ __all__ = [
     "blockwise",
     "blockwise_pair",
     "choice",
-    "copied",
     "empty_like",
     "flat",
     "masked",
@@ -141,11 +140,6 @@ def apply(function: np.ufunc, *operands: Any) -> Array:
             lambda part: [_call(function, *(_part(x, part) for x in each), out[part])], slices(out, _LONG_BLOCK)
         )
     return out
-
-
-def copied(x: Array) -> Array:
-    """Return a copy of `x` with its layout."""
-    return apply(np.positive, x) if x.dtype.kind == "f" and x.size else x.copy(order="K")
 
 
 def _part(x: Any, part: tuple[slice, ...]) -> Any:

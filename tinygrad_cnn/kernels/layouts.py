@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
-from tinygrad_cnn.kernels.elementwise import memory_order, slices
+from tinygrad_cnn.kernels.elementwise import empty_like, memory_order, slices
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
-__all__ = ["contiguous", "copied_in_order", "copying", "reshaped"]
+__all__ = ["contiguous", "copied", "copied_in_order", "copying", "reshaped"]
 
 Array = NDArray[Any]
 
@@ -43,7 +43,17 @@ def copied_in_order(x: Array) -> Array:
     """Return a C-contiguous copy of `x`."""
     if x.nbytes < buffers.SMALLEST:
         return x.copy(order="C")
-    out = buffers.empty(x.shape, x.dtype)
+    return _copied_into(buffers.empty(x.shape, x.dtype), x)
+
+
+def copied(x: Array, like: Array | None = None) -> Array:
+    """Return a copy of `x`, a large one laid out like another array of that shape; default: like itself."""
+    if x.nbytes < buffers.SMALLEST:
+        return x.copy(order="K")
+    return _copied_into(empty_like(x if like is None else like, x.dtype), x)
+
+
+def _copied_into(out: Array, x: Array) -> Array:
     parts: list[Any] = slices(out, _PART) if x.size >= _LARGE else [...]
     parallel_calls(lambda part: copying(x[part], out[part]), parts)
     return out
@@ -64,7 +74,7 @@ def reshaped(x: Array, shape: tuple[int, ...]) -> Array:
 def copying(x: Array, out: Array) -> list[Call]:
     """Return the calls that copy `x` into `out`, of the same shape, wherever the elements of both lie."""
     x, out = _merged(x, out)
-    if not out.ndim:
+    if not (out.ndim and out.size):
         return [partial(np.copyto, out, x)]
     columns, distance = out.shape[-1], abs(x.strides[-1])
     if columns <= _FEW and out.size > columns:

@@ -11,7 +11,7 @@ from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_tensor
 from tinygrad_cnn.kernels import elementwise as kernels
 from tinygrad_cnn.kernels.activation import tanh_grad
-from tinygrad_cnn.kernels.layouts import copied_in_order
+from tinygrad_cnn.kernels.layouts import copied, copied_in_order
 from tinygrad_cnn.kernels.powers import PLAIN_POWERS
 from tinygrad_cnn.ops.dtypes import fractional, promote
 from tinygrad_cnn.types import Array, Scalar
@@ -459,7 +459,7 @@ def _(g):
 @primitive
 def clone(input: Array) -> Array:
     """A copy that passes gradients on."""
-    return kernels.copied(input)
+    return copied(input)
 
 
 @primitive
