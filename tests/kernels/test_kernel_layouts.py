@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_cnn.kernels import buffers, layouts
-from tinygrad_cnn.kernels.layouts import contiguous, copied, copied_in_order, copying, reshaped
+from tinygrad_cnn.kernels.layouts import contiguous, copied, copied_in_order, copying, joined, reshaped
 
 
 @pytest.fixture(autouse=True, params=["small", "large"])
@@ -20,7 +20,7 @@ def _limits(request):
     if request.param == "small":
         yield
         return
-    sizes = {"_LARGE": 16, "_PART": 12, "_LINE": 4, "_LINES": 4, "_PERIOD": 64, "_STRIP": 3, "_LEAST": 8, "_FEW": 2}
+    sizes = {"_LARGE": 16, "_PART": 10, "_LINE": 4, "_LINES": 4, "_PERIOD": 64, "_STRIP": 3, "_LEAST": 8, "_FEW": 2}
     with mock.patch.multiple(layouts, **sizes), mock.patch.object(buffers, "SMALLEST", 8):
         yield
 
@@ -87,6 +87,15 @@ def test_reshaped_is_a_view_where_numpy_makes_one(x):
         result, expected = reshaped(x, shape), x.reshape(shape)
         np.testing.assert_array_equal(result, expected)
         assert np.shares_memory(result, x) == np.shares_memory(expected, x)
+
+
+@given(x=arranged(), data=st.data())
+def test_joined_arrays_are_side_by_side(x, data):
+    if x.ndim:
+        axis = data.draw(st.integers(0, x.ndim - 1))
+        lengths = data.draw(st.lists(st.integers(0, x.shape[axis]), min_size=1, max_size=4))
+        arrays = [x[(slice(None),) * axis + (slice(n),)] for n in lengths]
+        np.testing.assert_array_equal(joined(arrays, axis), np.concatenate(arrays, axis))
 
 
 @pytest.mark.parametrize("shape", [(1024, 512), (700, 900), (64, 196, 64), (3, 300, 400), (2, 40_000, 3)])

@@ -9,6 +9,7 @@ a transposed matrix of 1024x1024 takes NumPy 25 times as long as a plain copy. I
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
 from tinygrad_cnn.kernels.elementwise import empty_like, memory_order, slices
+from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
-__all__ = ["contiguous", "copied", "copied_in_order", "copying", "reshaped"]
+__all__ = ["contiguous", "copied", "copied_in_order", "copying", "joined", "reshaped"]
 
 Array = NDArray[Any]
 
@@ -54,8 +56,28 @@ def copied(x: Array, like: Array | None = None) -> Array:
 
 
 def _copied_into(out: Array, x: Array) -> Array:
-    parts: list[Any] = slices(out, _PART) if x.size >= _LARGE else [...]
+    parts: list[Any] = slices(out, _PART) if out.size >= _LARGE else [...]
     parallel_calls(lambda part: copying(x[part], out[part]), parts)
+    return out
+
+
+def joined(arrays: Sequence[Array], axis: int) -> Array:
+    """As `numpy.concatenate`, of arrays of one dtype; a large result is laid out like the first of them."""
+    first = arrays[0]
+    length = sum(x.shape[axis] for x in arrays)
+    shape = (*first.shape[:axis], length, *first.shape[axis + 1 :])
+    if math.prod(shape) * first.itemsize < buffers.SMALLEST:
+        return np.concatenate(arrays, axis)
+    out = empty_like(first, shape=shape)
+    across = next((i for i in memory_order(out) if i != axis and shape[i] > 1), axis)
+    if out.size < 2 * _PART or across == axis:
+        return np.concatenate(arrays, axis, out=out)
+
+    def plan(part: slice) -> list[Call]:
+        index = (*(slice(None),) * across, part)
+        return [partial(np.concatenate, [x[index] for x in arrays], axis, out=out[index])]
+
+    parallel_calls(plan, balanced(shape[across], max(2, out.size // _PART)))
     return out
 
 

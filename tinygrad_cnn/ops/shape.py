@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_dim, check_dims, check_size, check_tensor
-from tinygrad_cnn.kernels.layouts import reshaped
+from tinygrad_cnn.kernels.layouts import joined, reshaped
 from tinygrad_cnn.kernels.reduction import reduce
 from tinygrad_cnn.ops.dtypes import common, common_dtype
 from tinygrad_cnn.ops.elementwise import cast
@@ -191,7 +191,7 @@ def sum_to_size(input: Array, *size: Any) -> Array:
 
 @primitive
 def _cat(*tensors: Array, dim: int) -> Array:
-    return np.concatenate(common(tensors), axis=dim)
+    return joined(common(tensors), dim)
 
 
 @_cat.vjp("tensors")
@@ -240,7 +240,8 @@ def cat(tensors: Sequence[Array], dim: int = 0) -> Array:
 
 @primitive
 def _stack(*tensors: Array, dim: int) -> Array:
-    return np.stack(common(tensors), axis=dim)
+    apart = (*(slice(None),) * dim, None)
+    return joined([x[apart] for x in common(tensors)], dim)
 
 
 @_stack.vjp("tensors")
