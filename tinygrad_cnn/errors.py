@@ -43,15 +43,17 @@ def check_int(operation: str, argument: str, value: Any, minimum: int | None = N
     ValueError
         If it is less than `minimum`.
     """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool):
-        raise TypeError(f"{operation}: {argument} expects an int but got {_say(value)}")
+    number = value
+    if type(value) is not int:
+        try:
+            if isinstance(value, bool):
+                raise TypeError
+            number = operator.index(value)
+        except TypeError:
+            raise TypeError(f"{operation}: {argument} expects an int but got {_say(value)}") from None
     if minimum is not None and number < minimum:
         raise ValueError(f"{operation}: {argument} expects at least {minimum} but got {number}")
-    return number
+    return int(number)
 
 
 def check_float(
@@ -85,7 +87,7 @@ def check_pair(operation: str, argument: str, value: Any, minimum: int, one_for_
     TypeError, ValueError
         If it is neither, or if one of them is less than `minimum`.
     """
-    if not isinstance(value, Sequence) or isinstance(value, str):
+    if not _is_sequence(value):
         number = check_int(operation, argument, value, minimum)
         return number, number
     if len(value) == 1 and one_for_both:
@@ -93,6 +95,11 @@ def check_pair(operation: str, argument: str, value: Any, minimum: int, one_for_
     if len(value) != 2:
         raise ValueError(f"{operation}: {argument} expects an int or a pair but got {len(value)} values, {value}")
     return check_int(operation, argument, value[0], minimum), check_int(operation, argument, value[1], minimum)
+
+
+def _is_sequence(value: Any) -> bool:
+    # The first types are told at once; asking an abstract class takes as long as adding two small arrays.
+    return not isinstance(value, (int, str)) and isinstance(value, (tuple, list, Sequence))
 
 
 def check_single(operation: str, argument: str, value: Any, minimum: int) -> int:
@@ -103,7 +110,7 @@ def check_single(operation: str, argument: str, value: Any, minimum: int) -> int
     TypeError, ValueError
         If it is neither, or if it is less than `minimum`.
     """
-    if not isinstance(value, Sequence) or isinstance(value, str):
+    if not _is_sequence(value):
         return check_int(operation, argument, value, minimum)
     if len(value) != 1:
         raise ValueError(f"{operation}: {argument} expects one int but got {len(value)} values, {value}")

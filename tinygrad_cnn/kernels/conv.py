@@ -61,17 +61,11 @@ def conv2d(
     if s.groups == s.c > 1:
         depthwise.forward(x, w, bias, s, y)
         return y
-    # (groups, o / groups, kh · kw · c / groups): a patch's order
-    matrix = w.reshape(s.groups, -1, s.c // s.groups, s.kh, s.kw)
-    matrix = np.ascontiguousarray(_patch_order(matrix, s), dtype).reshape(s.groups, -1, s.patch_size)
     # A bias is one more weight, of a 1 in every patch. Where patches are long rows, writing those ones would cost more
-    # than adding a tiled row to the result.
+    # than adding a repeated row to the result.
     ones = bias is not None and few_channels(s)
-    if bias is not None and ones:
-        matrix = np.concatenate((matrix, bias.astype(dtype).reshape(s.groups, -1, 1)), axis=2)
-    # Small products are faster with a weight that is laid out as they read it.
-    matrix = np.ascontiguousarray(matrix.transpose(0, 2, 1))
-    row = None if bias is None or ones else np.tile(bias, s.ow)
+    matrix = _patch_weights(w, s, bias if ones else None, dtype)
+    row = None if bias is None or ones else np.repeat(bias[None], s.ow, axis=0).reshape(-1)
     y_last = channels_last(y)
 
     def plan(block: Block) -> list[Call]:
@@ -222,9 +216,14 @@ def bias_grad(g: Array) -> Array:
     return reduce(np.add, g, (0, 2, 3), keepdims=False)
 
 
-def _patch_order(matrix: Array, s: Geometry) -> Array:
-    """(groups, o, c, kh, kw) -> (groups, o, kh, kw, c)"""
-    return matrix.transpose(0, 1, 3, 4, 2)
+def _patch_weights(w: Array, s: Geometry, bias: Array | None, dtype: Any) -> Array:
+    """The weight as products of patches read it, (groups, kh · kw · c / groups, o / groups), `bias` as a last row."""
+    matrix = np.empty((s.groups, s.patch_size + (bias is not None), s.o // s.groups), dtype)
+    taps = matrix[:, : s.patch_size].reshape(s.groups, s.kh, s.kw, s.c // s.groups, -1)
+    taps[...] = w.reshape(s.groups, -1, s.c // s.groups, s.kh, s.kw).transpose(0, 3, 4, 2, 1)
+    if bias is not None:
+        matrix[:, -1] = bias.reshape(s.groups, -1)
+    return matrix
 
 
 def _shares(blocks: list[tuple[int, Block]], most: int) -> list[list[tuple[int, Block]]]:

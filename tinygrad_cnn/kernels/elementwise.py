@@ -51,7 +51,7 @@ _LARGE = 1 << 18
 # Elements of a block, for several operations in turn, whose blocks should stay in cache ...
 _BLOCK = 1 << 19
 # ... and for a single one, which should not be interrupted.
-_LONG_BLOCK = 1 << 19
+_LONG_BLOCK = 1 << 20
 # Of a function of several steps, whose temporaries are to stay in the cache too; half as many in double precision.
 _STEPS_BLOCK = 1 << 18
 # Elements times steps: below, a function of several steps takes less time than a second thread takes to join.
@@ -102,12 +102,14 @@ def scratch_like(name: str, x: Array, count: int, dtype: Any = None, shape: tupl
 
 def slices(x: Array, size: int = _BLOCK) -> list[tuple[slice, ...]]:
     """Cut `x` along its slowest long axis into blocks of about `size` elements, at least two: a list of indices."""
-    order = memory_order(x)
-    axis = order[0]
-    if x.shape[axis] == 1:
-        axis = next((candidate for candidate in order if x.shape[candidate] > 1), axis)
+    return list(_slices(x.shape, memory_order(x), size))
+
+
+@lru_cache(maxsize=512)
+def _slices(shape: tuple[int, ...], order: tuple[int, ...], size: int) -> list[tuple[slice, ...]]:
+    axis = next((axis for axis in order if shape[axis] > 1), order[0])
     before = (slice(None),) * axis
-    return [(*before, part) for part in balanced(x.shape[axis], max(2, -(-x.size // size)))]
+    return [(*before, part) for part in balanced(shape[axis], max(2, -(-math.prod(shape) // size)))]
 
 
 def apply(function: np.ufunc, *operands: Any) -> Array:
@@ -302,7 +304,7 @@ def relu_grad(g: Array, y: Array) -> Array:
         keep = scratch_like("keep", y[part], 1, bool)[0]
         return [partial(np.greater, y[part], number(0, y.dtype), keep), *selection(keep, g[part], out[part])]
 
-    blocks: list[tuple[slice, ...]] = slices(y) if g.size >= _LARGE else [()]
+    blocks: list[tuple[slice, ...]] = slices(y, _LONG_BLOCK) if g.size >= _LARGE else [()]
     parallel_calls(plan, blocks)
     return out
 
@@ -324,7 +326,9 @@ def selection(keep: Array, values: Array, out: Array) -> list[Call]:
     if bits is None or values.dtype != out.dtype:
         return [partial(np.copyto, out, 0), partial(np.copyto, out, values, where=keep)]
     target = out.view(bits)
-    same_layout = keep.strides == tuple(stride // out.itemsize for stride in out.strides)
+    same_layout = keep.strides == tuple([stride // out.itemsize for stride in out.strides])
+    if same_layout and values.strides == out.strides:  # NumPy widens as it goes
+        return [partial(np.multiply, values.view(bits), keep.view(np.int8), target)]
     pattern = target if same_layout else scratch_like("pattern", keep, 1, bits)[0]
     return [
         partial(np.copyto, pattern, keep.view(np.int8)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from tinygrad_cnn.kernels.shapes import balanced, output_size
 
@@ -36,7 +37,7 @@ class Block:
     rows: slice
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Geometry:
     """The sizes of one convolution, in the letters of the field.
 
@@ -59,6 +60,7 @@ class Geometry:
     ow: int
 
     @classmethod
+    @lru_cache(maxsize=512)
     def of(
         cls,
         name: str,
@@ -113,12 +115,12 @@ class Geometry:
         """Height and width of the padded input."""
         return self.h + sum(self.padding[0]), self.w + sum(self.padding[1])
 
-    @property
+    @cached_property
     def patch_size(self) -> int:
         """Numbers that go into one output of one channel: kh · kw · c / groups."""
         return math.prod(self.weight_shape[1:])
 
-    @property
+    @cached_property
     def work(self) -> int:
         """Multiplications of the convolution."""
         return self.n * self.oh * self.ow * self.patch_size * self.o
@@ -138,26 +140,28 @@ class Geometry:
         whole_images : bool, default False
             Never cut an image into bands of rows.
         """
-        return self._cut(self.oh, self.ow, position_bytes, whole_images)
+        return _cut(self, self.oh, self.ow, position_bytes, whole_images)
 
     def input_blocks(self, position_bytes: int) -> list[Block]:
         """Cut the input into blocks, likewise."""
-        return self._cut(self.h, self.w, position_bytes, whole_images=False)
-
-    def _cut(self, height: int, width: int, position_bytes: int, whole_images: bool) -> list[Block]:
-        positions = max(BLOCK_BYTES // position_bytes, _FEWEST_POSITIONS)
-        total = self.n * height * width
-        copies = self.work // self.o * _COPY_WORK
-        shares = max(shares_of(self.work), min(2, shares_of(self.work + copies)))
-        rows = max(1, min(positions, -(-total // shares)) // width)
-        enough_images = self.n >= _ENOUGH_IMAGES and positions >= height * width
-        if rows >= height or enough_images or whole_images:
-            count = -(-self.n // max(1, rows // height))
-            return [Block(images, slice(0, height)) for images in balanced(self.n, count)]
-        bands = balanced(height, -(-height // rows))
-        return [Block(slice(i, i + 1), band) for i in range(self.n) for band in bands]
+        return _cut(self, self.h, self.w, position_bytes, whole_images=False)
 
 
 def shares_of(work: int) -> int:
     """Into how many pieces so many multiplications should be cut, at least: two as soon as that pays."""
     return max(1, min(2, work // _LEAST_WORK), min(_MOST_SHARES, work // _SHARE_WORK))
+
+
+@lru_cache(maxsize=512)
+def _cut(s: Geometry, height: int, width: int, position_bytes: int, whole_images: bool) -> list[Block]:
+    positions = max(BLOCK_BYTES // position_bytes, _FEWEST_POSITIONS)
+    total = s.n * height * width
+    copies = s.work // s.o * _COPY_WORK
+    shares = max(shares_of(s.work), min(2, shares_of(s.work + copies)))
+    rows = max(1, min(positions, -(-total // shares)) // width)
+    enough_images = s.n >= _ENOUGH_IMAGES and positions >= height * width
+    if rows >= height or enough_images or whole_images:
+        count = -(-s.n // max(1, rows // height))
+        return [Block(images, slice(0, height)) for images in balanced(s.n, count)]
+    bands = balanced(height, -(-height // rows))
+    return [Block(slice(i, i + 1), band) for i in range(s.n) for band in bands]

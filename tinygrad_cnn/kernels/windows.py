@@ -9,7 +9,7 @@ Nothing is padded: a tap is applied to those windows only for which it falls ins
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ class Axis:
     dilation: int
     count: int
 
+    @lru_cache(maxsize=512)  # noqa: B019  of an object that is a few numbers
     def taps(self) -> list[tuple[slice, slice]]:
         """For each tap: the windows in which it falls inside the input, and where it falls."""
         result = []
@@ -64,6 +65,7 @@ class Axis:
         return self.padding == 0 and self.dilation == 1 and self.stride == self.kernel == self.size / self.count
 
 
+@lru_cache(maxsize=512)
 def axes(
     name: str, shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
 ) -> tuple[Axis, Axis]:
