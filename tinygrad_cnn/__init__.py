@@ -68,7 +68,6 @@ from tinygrad_cnn.ops.elementwise import sub_scaled as sub
 from tinygrad_cnn.ops.functions import ceil, cos, erf, expm1, floor, log1p, reciprocal, round, rsqrt, sin, square
 from tinygrad_cnn.ops.indexing import gather, masked_fill, scatter_add
 from tinygrad_cnn.ops.linalg import matmul
-from tinygrad_cnn.ops.loss import log_softmax, softmax
 from tinygrad_cnn.ops.norm import batch_norm, dropout
 from tinygrad_cnn.ops.ordering import argsort, sort, topk
 from tinygrad_cnn.ops.parts import chunk, narrow, split, tril, triu, unbind
@@ -87,6 +86,7 @@ from tinygrad_cnn.ops.shape import (
     transpose,
     unsqueeze,
 )
+from tinygrad_cnn.ops.softmax import log_softmax, softmax
 from tinygrad_cnn.ops.tiling import roll, tile
 from tinygrad_cnn.ops.truth import all, allclose, any, isfinite, isinf, isnan
 from tinygrad_cnn.random import manual_seed

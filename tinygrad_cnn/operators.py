@@ -15,7 +15,6 @@ from tinygrad_cnn.ops import (
     functions,
     indexing,
     linalg,
-    loss,
     ordering,
     parts,
     piecewise,
@@ -24,6 +23,7 @@ from tinygrad_cnn.ops import (
     truth,
 )
 from tinygrad_cnn.ops import shape as shapes
+from tinygrad_cnn.ops import softmax as softmaxes
 
 __all__ = ["Operators"]
 
@@ -172,8 +172,8 @@ class Operators(Variable):
     prod = accumulate.prod
     cumsum = accumulate.cumsum
     count_nonzero = accumulate.count_nonzero
-    softmax = loss.softmax
-    log_softmax = loss.log_softmax
+    softmax = softmaxes.softmax
+    log_softmax = softmaxes.log_softmax
     reshape = shapes.reshape
     view = shapes.reshape
     flatten = shapes.flatten

@@ -1,11 +1,11 @@
-"""Normalisation and softmax in many blocks: what they compute is what plain NumPy computes, whatever the layout."""
+"""Normalisation in many blocks: what it computes is what plain NumPy computes, whatever the layout."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tinygrad_cnn.kernels import layer_norm, normalize, small_arrays, softmax
+from tinygrad_cnn.kernels import layer_norm, normalize, small_arrays
 from tinygrad_cnn.kernels.threads import get_num_threads, set_num_threads
 
 RANDOM = np.random.default_rng(0)
@@ -14,7 +14,7 @@ RANDOM = np.random.default_rng(0)
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks so small that every array here is several."""
-    for module in (small_arrays, layer_norm, softmax):
+    for module in (small_arrays, layer_norm):
         monkeypatch.setattr(module, "_BLOCK", 64)
         monkeypatch.setattr(module, "_SMALL", 0)
     monkeypatch.setattr(normalize, "_ONCE", 300)
@@ -85,40 +85,6 @@ def test_a_large_mean_costs_the_variance_no_digits():
     assert np.abs(y).max() < 1e-4
 
 
-@pytest.mark.parametrize("dim", [0, 1, 2])
-def test_softmax_in_blocks(dim):
-    x, g = RANDOM.standard_normal((2, 9, 20, 7)) * 5
-    powers = np.exp(x)
-    y = powers / powers.sum(dim, keepdims=True)
-    np.testing.assert_allclose(softmax.softmax(x, dim), y)
-    np.testing.assert_allclose(softmax.log_softmax(x, dim), np.log(y))
-    np.testing.assert_allclose(
-        softmax.softmax_grad(g, y, dim), y * (g - (g * y).sum(dim, keepdims=True)), rtol=1e-9, atol=1e-12
-    )
-    np.testing.assert_allclose(
-        softmax.log_softmax_grad(g, np.log(y), dim), g - y * g.sum(dim, keepdims=True), rtol=1e-9, atol=1e-12
-    )
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", [(30, 5), *SHAPES])
-def test_cross_entropy_and_its_gradient(layout, shape):
-    x = array(shape, layout)
-    factors = array((shape[0], *shape[2:]), "row-major")
-    classes = RANDOM.integers(0, shape[1], factors.shape)
-    positions = np.expand_dims(classes, 1)
-    y = np.exp(x) / np.exp(x).sum(1, keepdims=True)
-    losses, powers, total = softmax.cross_entropy(x, classes)
-    np.testing.assert_allclose(losses, -np.log(np.take_along_axis(y, positions, 1)[:, 0]), rtol=1e-9, atol=1e-12)
-    chosen = np.zeros(shape)
-    np.put_along_axis(chosen, positions, np.expand_dims(factors, 1), 1)
-    expected = np.expand_dims(factors, 1) * y - chosen
-    found = softmax.cross_entropy_grad(factors, classes, powers, total)
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
-    np.testing.assert_array_equal(softmax.pick(x, classes), np.take_along_axis(x, positions, 1)[:, 0])
-    np.testing.assert_array_equal(softmax.put_back(factors, x, classes), chosen)
-
-
 def test_bits_do_not_depend_on_the_number_of_threads():
     x, g = RANDOM.standard_normal((2, 64, 8, 12, 12)).astype(np.float32)
     weight = RANDOM.standard_normal((1, 8, 1, 1)).astype(np.float32)
@@ -128,7 +94,7 @@ def test_bits_do_not_depend_on_the_number_of_threads():
             set_num_threads(threads)
             mean, var = normalize.moments(x, (0, 2, 3))
             rstd = 1 / np.sqrt(var)
-            results.append([mean, var, *normalize.normalize_grad(g, x, mean, rstd, weight), softmax.softmax(x, 1)])
+            results.append([mean, var, *normalize.normalize_grad(g, x, mean, rstd, weight)])
             for axes in ((2, 3), (1, 2, 3)):  # each block has statistics of its own
                 results[-1] += normalize.standardize(x, axes, 1e-5, weight, weight)
     finally:

@@ -76,11 +76,14 @@ def soft_cross_entropy(x, target, weight=None, reduction="mean", label_smoothing
 
 
 @st.composite
-def several_samples(draw):
-    """Class indices, and a loss for each sample."""
+def several_samples(draw, probabilities=False):
+    """A loss for each sample, of class indices or of probabilities."""
     x = draw(tensors(draw(st.sampled_from([(3, 4), (2, 3, 2)]))))
     draws = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    return Call(x, tg.Tensor(draws.integers(0, x.shape[1], (x.shape[0], *x.shape[2:]))), reduction="none")
+    if probabilities:
+        return Call(x, draw(tensors(x.shape)), reduction="none")
+    target = tg.Tensor(draws.integers(0, x.shape[1], (x.shape[0], *x.shape[2:])))
+    return Call(x, target, reduction="none", label_smoothing=draw(st.sampled_from([0.0, 0.3])))
 
 
 def mse_loss(x, y, reduction="mean"):
@@ -169,6 +172,7 @@ ROWS = [
         points=((Call(HUGE, constant(2, dtype=int), reduction="none"), (array([1, 0, -1]),)),),
     ),
     Row("cross_entropy (each sample)", F.cross_entropy, several_samples(), cross_entropy),
+    Row("cross_entropy (each distribution)", F.cross_entropy, several_samples(True), soft_cross_entropy),
     Row(
         "cross_entropy (probabilities)",
         F.cross_entropy,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tinygrad_cnn.ops import loss, piecewise
+from tinygrad_cnn.ops import piecewise
+from tinygrad_cnn.ops import softmax as softmaxes
 from tinygrad_cnn.ops.activation import elu, gelu, logsigmoid, mish, selu, sigmoid, silu, softplus
 from tinygrad_cnn.ops.conv import conv1d, conv2d, conv_transpose2d
 from tinygrad_cnn.ops.elementwise import tanh
@@ -86,14 +87,14 @@ def relu(input: Array, inplace: bool = False) -> Array:
 
 def softmax(input: Array, dim: int | None = None, _stacklevel: int = 3, dtype: DTypeLike | None = None) -> Array:
     """As `tinygrad_cnn.softmax`; without a dimension 1, but 0 for 0-d, 1-d and 3-d tensors."""
-    return loss.softmax(input, dim, dtype)
+    return softmaxes.softmax(input, dim, dtype)
 
 
 def log_softmax(input: Array, dim: int | None = None, _stacklevel: int = 3, dtype: DTypeLike | None = None) -> Array:
     """As `tinygrad_cnn.log_softmax`; without a dimension 1, but 0 for 0-d, 1-d and 3-d tensors."""
-    return loss.log_softmax(input, dim, dtype)
+    return softmaxes.log_softmax(input, dim, dtype)
 
 
 def softmin(input: Array, dim: int | None = None, _stacklevel: int = 3, dtype: DTypeLike | None = None) -> Array:
     """``softmax(-input)``, with the arguments of `softmax`: the smallest element weighs most."""
-    return loss.softmax(-input, dim, dtype)
+    return softmaxes.softmax(-input, dim, dtype)

@@ -1,118 +1,20 @@
-"""Softmax in its forms, and the losses built on it."""
+"""Losses between scores or log-probabilities and classes; and what all losses share."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinygrad_cnn.autograd import Residuals, Variable, primitive
-from tinygrad_cnn.errors import check_dim, check_float, check_int, check_tensor
-from tinygrad_cnn.kernels import softmax as kernels
-from tinygrad_cnn.ops.dtypes import as_dtype
-from tinygrad_cnn.ops.elementwise import cast, exp
+from tinygrad_cnn.errors import check_float, check_int, check_tensor
+from tinygrad_cnn.kernels import cross_entropy as kernels
 from tinygrad_cnn.ops.indexing import gather
 from tinygrad_cnn.ops.reduction import mean, sum
-from tinygrad_cnn.ops.shape import reshape, squeeze, unsqueeze
-from tinygrad_cnn.types import Array, DTypeLike
-
-# ------------------------------------------------------------------------------------------- softmax
-
-
-@primitive
-def _softmax(input: Array, dim: int) -> Array:
-    return kernels.softmax(input, dim) if input.size else input.copy()
-
-
-@_softmax.vjp("input")
-def _(g, output, dim):
-    return _softmax_grad(g, output, dim)
-
-
-@primitive
-def _softmax_grad(g: Array, y: Array, dim: int) -> Array:
-    """``y (g - sum(g y))``."""
-    return kernels.softmax_grad(g, y, dim)
-
-
-@_softmax_grad.vjp("g")
-def _(h, y, dim):
-    return _softmax_grad(h, y, dim)
-
-
-@_softmax_grad.vjp("y")
-def _(h, g, y, dim):
-    return h * (g - sum(g * y, dim, True)) - g * sum(h * y, dim, True)
-
-
-@primitive
-def _log_softmax(input: Array, dim: int) -> Array:
-    return kernels.log_softmax(input, dim) if input.size else input.copy()
-
-
-@_log_softmax.vjp("input")
-def _(g, output, dim):
-    return _log_softmax_grad(g, output, dim)
-
-
-@primitive
-def _log_softmax_grad(g: Array, y: Array, dim: int) -> Array:
-    """``g - exp(y) sum(g)``."""
-    return kernels.log_softmax_grad(g, y, dim)
-
-
-@_log_softmax_grad.vjp("g")
-def _(h, y, dim):
-    return h - sum(h * exp(y), dim, True)
-
-
-@_log_softmax_grad.vjp("y")
-def _(h, g, y, dim):
-    return -h * exp(y) * sum(g, dim, True)
-
-
-def _along(operation: str, input: Array, dim: Any, dtype: DTypeLike | None) -> tuple[Array, int]:
-    """The operand in a floating dtype, and its dimension: by default that of the classes."""
-    check_tensor(operation, "input", input)
-    if dim is None:
-        dim = 0 if input.ndim in (0, 1, 3) else 1
-    axis = check_dim(operation, dim, input.ndim)
-    x = input if dtype is None else cast(input, as_dtype(dtype))
-    if x.dtype.kind != "f":
-        raise TypeError(f"{operation}: input expects a floating dtype but has {x.dtype}")
-    return x, axis
-
-
-def softmax(input: Array, dim: int | None, dtype: DTypeLike | None = None) -> Array:
-    """``exp(x) / sum(exp(x))`` over `dim`, shifted so that nothing overflows.
-
-    Parameters
-    ----------
-    input : tensor of any shape
-    dim : int, or None
-        None stands for 1, but for 0 with 0-d, 1-d and 3-d tensors (as PyTorch guesses).
-    dtype : dtype, optional
-        Convert to this first.
-
-    Raises
-    ------
-    TypeError
-        If the dtype is not floating.
-    IndexError
-        If there is no such dimension.
-    """
-    x, axis = _along("softmax", input, dim, dtype)
-    return reshape(_softmax(reshape(x, (1,)), 0), ()) if x.ndim == 0 else _softmax(x, axis)
-
-
-def log_softmax(input: Array, dim: int | None, dtype: DTypeLike | None = None) -> Array:
-    """``x - log(sum(exp(x)))`` over `dim`, shifted so that nothing overflows and no small probability is lost.
-
-    Parameters and errors as `softmax`.
-    """
-    x, axis = _along("log_softmax", input, dim, dtype)
-    return reshape(_log_softmax(reshape(x, (1,)), 0), ()) if x.ndim == 0 else _log_softmax(x, axis)
-
+from tinygrad_cnn.ops.shape import squeeze, unsqueeze
+from tinygrad_cnn.ops.softmax import log_softmax, softmax, softmax_grad
+from tinygrad_cnn.types import Array
 
 # ------------------------------------------------------------------------------- arguments of losses
 
@@ -147,12 +49,14 @@ def _classes(operation: str, input: Array, target: Any, ignore_index: int) -> tu
 
 def _used(
     input: Array, classes: np.ndarray, counted: np.ndarray | None, weights: np.ndarray | None
-) -> tuple[np.ndarray, float]:
-    """The factor of each sample, and their sum, which the mean divides by."""
+) -> tuple[np.ndarray | float, float]:
+    """The factor of each sample, or 1 for all, and the sum of them, which the mean divides by."""
     if weights is None and counted is None:
-        return np.ones(classes.shape, input.dtype), float(classes.size)
-    column = np.ones(_class_count(input), input.dtype) if weights is None else weights
-    used = column[classes] if counted is None else np.where(counted, column[classes], input.dtype.type(0))
+        return 1.0, float(classes.size)
+    if weights is None:
+        used = counted.astype(input.dtype)  # type: ignore[union-attr]
+    else:
+        used = weights[classes] if counted is None else np.where(counted, weights[classes], input.dtype.type(0))
     return used, np.sum(used).item()
 
 
@@ -226,7 +130,7 @@ def nll_loss(
     classes, counted = _classes(operation, input, target, ignore_index)
     used, divisor = _used(input, classes, counted, _class_weights(operation, input, weight))
     if input.ndim == 1:
-        losses = _nll(unsqueeze(input, 0), classes[None], used[None], _divisor(reduction, divisor))
+        losses = _nll(unsqueeze(input, 0), classes[None], used, _divisor(reduction, divisor))
         return squeeze(losses, 0) if reduction == "none" else losses
     return _nll(input, classes, used, _divisor(reduction, divisor))
 
@@ -236,24 +140,33 @@ def _divisor(reduction: str, divisor: float) -> float | None:
     return None if reduction == "none" else 1.0 if reduction == "sum" else divisor
 
 
-def _combined(losses: np.ndarray, used: np.ndarray, divisor: float | None) -> np.ndarray:
-    """``losses * used``, where 0 * inf is 0: as they are, or their sum divided by `divisor`."""
-    losses = np.multiply(losses, used, out=np.zeros_like(losses), where=used != 0)
+def _times(factors: np.ndarray | float, losses: np.ndarray) -> np.ndarray:
+    """``factors * losses``, where 0 * inf is 0."""
+    if isinstance(factors, float) and factors:
+        return losses if factors == 1 else losses * factors
+    return np.multiply(factors, losses, out=np.zeros_like(losses), where=np.not_equal(factors, 0))
+
+
+def _combined(losses: np.ndarray, divisor: float | None) -> np.ndarray:
+    """The losses as they are, or their sum divided by `divisor`."""
     return losses if divisor is None else np.add.reduce(losses, axis=None) / losses.dtype.type(divisor)
 
 
 def _shared_out(g, divisor):
-    """The cotangent of each loss, from that of what `_combined` returns; 0 where no sample counts, as in PyTorch."""
-    if divisor is None:
+    """The cotangent of each loss, or of all, from that of what `_combined` returns.
+
+    It is 0 where no sample counts, as in PyTorch.
+    """
+    if divisor is None or divisor == 1:
         return g
     return g / divisor if divisor else g * 0
 
 
-# Classes and factors of the samples are arrays in what follows.
+# Classes and factors of the samples are arrays in what follows; a factor for all of them is a number.
 @primitive
-def _nll(input: Array, classes: Array, used: Array, divisor: float | None) -> Array:
+def _nll(input: Array, classes: Array, used: Array | float, divisor: float | None) -> Array:
     """``-used * input[classes]`` over dimension 1; the sum of it, divided, unless `divisor` is None."""
-    return _combined(-kernels.pick(input, classes), used, divisor)
+    return _combined(_times(used, -kernels.pick(input, classes)), divisor)
 
 
 @_nll.vjp("input")
@@ -263,65 +176,130 @@ def _(g, input, classes, used, divisor):
 
 @primitive(constants=("input",))
 def _put(values: Array, input: Array, classes: Array) -> Array:
-    """An array like `input` with `values` at the classes and 0 elsewhere."""
+    """An array like `input` with `values`, or one value, at the classes and 0 elsewhere."""
     return kernels.put_back(values, input, classes)
 
 
 @_put.vjp("values")
 def _(g, classes):
-    return squeeze(gather(g, 1, np.expand_dims(classes, 1)), 1)
+    return _chosen(g, classes)
 
 
+def _chosen(x, classes):
+    return squeeze(gather(x, 1, np.expand_dims(classes, 1)), 1)
+
+
+# ---------------------------------------------------------------------------- cross-entropy with classes
+
+
+@dataclass(slots=True, frozen=True)
+class _Labels:
+    """Classes (N, *) and the distribution that each stands for: `own` at the class, and ``rest * shares`` everywhere.
+
+    Attributes
+    ----------
+    classes : array (N, *)
+    own, rest : array (N, *), or a number for all samples
+    shares : array (C,) or None
+        None: there is nothing but the class.
+    """
+
+    classes: Any
+    own: Any
+    rest: Any = 1.0
+    shares: Any = None
+
+    @property
+    def sum(self) -> Any:
+        """The sum of each distribution."""
+        return self.own if self.shares is None else self.own + self.rest * np.add.reduce(self.shares)
+
+    def shares_along(self, input: Array) -> Any:
+        """The shares along dimension 1, as a factor of an array like the input."""
+        return self.shares.reshape((-1,) + (1,) * (input.ndim - 2))
+
+
+# The powers are kept from the forward pass, as the exponential function is most of the work; the derivatives of the
+# gradient compute them again, from the input.
 @primitive
-def _cross_entropy(input: Array, target: Array) -> Array:
-    """``-sum(target * log_softmax(input))`` over dimension 1, where 0 * log(0) is 0."""
-    return -np.sum(_masked_product(target, _log_softmax(input, 1)), axis=1)
-
-
-def _masked_product(weights: np.ndarray, logarithms: np.ndarray) -> np.ndarray:
-    return np.multiply(weights, logarithms, out=np.zeros_like(logarithms), where=weights != 0)
-
-
-@_cross_entropy.vjp("input")
-def _(g, input, target):
-    return unsqueeze(g, 1) * (_softmax(input, 1) * sum(target, 1, True) - target)
-
-
-@_cross_entropy.vjp("target")
-def _(g, input):
-    return -unsqueeze(g, 1) * _log_softmax(input, 1)
-
-
-# The probabilities are kept from the forward pass, as the exponential function is most of the work; the derivatives of
-# the gradient compute them again, from the input.
-@primitive
-def _class_cross_entropy(input: Array, classes: Array, used: Array, divisor: float | None) -> Array:
-    """``-used * log_softmax(input)[classes]`` over dimension 1; the sum of it, divided, unless `divisor` is None."""
-    losses, powers, total = kernels.cross_entropy(input, classes)
-    return Residuals(_combined(losses, used, divisor), powers=powers, total=total)
+def _class_cross_entropy(input: Array, labels: _Labels, divisor: float | None, *, recorded: bool) -> Array:
+    """``-sum(q * log_softmax(input))`` over dimension 1; the sum of it, divided, unless `divisor` is None."""
+    own, even, (powers, total) = kernels.class_losses(input, labels.classes, labels.shares, recorded)
+    losses = _times(labels.own, own)
+    if even is not None:
+        losses = losses + _times(labels.rest, even)
+    return Residuals(_combined(losses, divisor), powers=powers, total=total)
 
 
 @_class_cross_entropy.vjp("input")
-def _(g, input, classes, used, divisor, powers, total):
-    return _class_cross_entropy_grad(_shared_out(g, divisor), input, classes, used, powers, total)
+def _(g, input, labels, divisor, powers, total):
+    return _class_cross_entropy_grad(_shared_out(g, divisor), input, labels, powers, total)
 
 
 @primitive(constants=("powers", "total"))
-def _class_cross_entropy_grad(
-    g: Array, input: Array, classes: Array, used: Array, powers: Array, total: Array
-) -> Array:
-    """``g * used * (softmax(input) - 1 at the class)``."""
-    return kernels.cross_entropy_grad(g * used, classes, powers, total)
+def _class_cross_entropy_grad(g: Array, input: Array, labels: _Labels, powers: Array, total: Array) -> Array:
+    """``g * (sum(q) * softmax(input) - q)``."""
+    return kernels.class_losses_grad(
+        g * labels.sum, g * labels.own, g * labels.rest, labels.shares, labels.classes, powers, total
+    )
 
 
 @_class_cross_entropy_grad.vjp("g")
-def _(h, input, classes, used):
-    return used * squeeze(sum(h * _softmax(input, 1), 1, True) - gather(h, 1, np.expand_dims(classes, 1)), 1)
+def _(h, input, labels):
+    slope = labels.sum * sum(h * softmax(input, 1), 1) - labels.own * _chosen(h, labels.classes)
+    if labels.shares is None:
+        return slope
+    return slope - labels.rest * sum(h * labels.shares_along(h), 1)
 
 
 @_class_cross_entropy_grad.vjp("input")
-def _(h, g, input, used):
-    return _softmax_grad(h * unsqueeze(g * used, 1), _softmax(input, 1), 1)
+def _(h, g, input, labels):
+    each = g * labels.sum
+    return softmax_grad(h * (unsqueeze(each, 1) if each.ndim else each), softmax(input, 1), 1)
+
+
+# --------------------------------------------------------------------- cross-entropy with distributions
+
+
+@primitive
+def _cross_entropy(input: Array, target: Array, divisor: float | None, *, recorded: bool) -> Array:
+    """``-sum(target * log_softmax(input))`` over dimension 1; the sum of it, divided, unless `divisor` is None."""
+    losses, weight, (powers, total) = kernels.distribution_losses(input, target, recorded)
+    return Residuals(_combined(losses, divisor), powers=powers, total=total, weight=weight)
+
+
+@_cross_entropy.vjp("input")
+def _(g, input, target, divisor, powers, total, weight):
+    return _cross_entropy_grad(_shared_out(g, divisor), input, target, powers, total, weight)
+
+
+@_cross_entropy.vjp("target")
+def _(g, input, divisor):
+    each = _shared_out(g, divisor)
+    return -(unsqueeze(each, 1) if each.ndim else each) * log_softmax(input, 1)
+
+
+@primitive(constants=("powers", "total", "weight"))
+def _cross_entropy_grad(g: Array, input: Array, target: Array, powers: Array, total: Array, weight: Array) -> Array:
+    """``g * (sum(target) * softmax(input) - target)``."""
+    return kernels.distribution_losses_grad(g * weight, g, target, powers, total)
+
+
+@_cross_entropy_grad.vjp("g")
+def _(h, input, target):
+    return sum(h * (softmax(input, 1) * sum(target, 1, True) - target), 1)
+
+
+@_cross_entropy_grad.vjp("input")
+def _(h, g, input, target):
+    each = unsqueeze(g, 1) if g.ndim else g
+    return softmax_grad(h * each * sum(target, 1, True), softmax(input, 1), 1)
+
+
+@_cross_entropy_grad.vjp("target")
+def _(h, g, input):
+    each = unsqueeze(g, 1) if g.ndim else g
+    return each * (sum(h * softmax(input, 1), 1, True) - h)
 
 
 def cross_entropy(
@@ -378,43 +356,32 @@ def cross_entropy(
     batched = input if input.ndim > 1 else unsqueeze(input, 0)
     if hasattr(target, "dtype") and target.dtype.kind == "f":
         expected, divisor = _mixed_target(operation, input, target, weights, smoothing)
-        losses = _cross_entropy(batched, expected if input.ndim > 1 else unsqueeze(expected, 0))
+        expected = expected if input.ndim > 1 else unsqueeze(expected, 0)
+        losses = _cross_entropy(batched, expected, _divisor(reduction, divisor))
     else:
         classes, counted = _classes(operation, input, target, ignore_index)
         used, divisor = _used(input, classes, counted, weights)
-        if input.ndim == 1:
-            classes, used = classes[None], used[None]
-        if not smoothing:
-            losses = _class_cross_entropy(batched, classes, used, _divisor(reduction, divisor))
-            return squeeze(losses, 0) if input.ndim == 1 and reduction == "none" else losses
-        losses = _cross_entropy(batched, _smoothed(classes, counted, used, weights, batched, smoothing))
-    if input.ndim == 1:
-        losses = squeeze(losses, 0)
-    if reduction == "none":
-        return losses
-    total = sum(losses)
-    return total if reduction == "sum" else total / divisor
+        labels = _labels(input.dtype, _class_count(input), classes, counted, used, weights, smoothing)
+        losses = _class_cross_entropy(batched, labels, _divisor(reduction, divisor))
+    return squeeze(losses, 0) if input.ndim == 1 and reduction == "none" else losses
 
 
-def _smoothed(
+def _labels(
+    dtype: np.dtype[Any],
+    count: int,
     classes: np.ndarray,
     counted: np.ndarray | None,
-    used: np.ndarray,
+    used: np.ndarray | float,
     weights: np.ndarray | None,
-    input: Array,
     smoothing: float,
-) -> np.ndarray:
-    """Class indices as a distribution for each sample, weighted and smoothed."""
-    number = input.dtype.type
-    count = input.shape[1]
-    shares = np.full(count, smoothing / count, input.dtype) if weights is None else weights * number(smoothing / count)
-    row = shares.reshape((-1,) + (1,) * (input.ndim - 2))
-    present = np.True_ if counted is None else counted.reshape(classes.shape)[:, None]
-    distribution = np.where(present, np.broadcast_to(row, tuple(input.shape)), number(0))
-    positions = np.expand_dims(classes, 1)
-    peaks = np.take_along_axis(distribution, positions, 1) + np.expand_dims(used * number(1 - smoothing), 1)
-    np.put_along_axis(distribution, positions, peaks, 1)
-    return distribution
+) -> _Labels:
+    """What the classes stand for, weighted and smoothed."""
+    classes = classes if classes.ndim else classes[None]
+    if not smoothing:
+        return _Labels(classes, used)
+    rest = 1.0 if counted is None else counted.astype(dtype)
+    shares = np.full(count, smoothing / count, dtype)
+    return _Labels(classes, used * (1 - smoothing), rest, shares if weights is None else shares * weights)
 
 
 def _mixed_target(

@@ -1,0 +1,131 @@
+"""An array as lines along one of its dimensions: in blocks of whole lines, over all threads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.kernels.blas import parallel_products
+from tinygrad_cnn.kernels.buffers import scratch
+from tinygrad_cnn.kernels.elementwise import memory_order
+from tinygrad_cnn.kernels.runs import LONG_RUN, run_by_run
+from tinygrad_cnn.kernels.shapes import balanced
+from tinygrad_cnn.kernels.threads import Call
+
+__all__ = ["Lines", "Part", "peaks", "sums", "with_each"]
+
+Array = NDArray[Any]
+Part = tuple[slice, ...]
+
+# Elements of a block: what goes in and what comes out fit into the second-level cache.
+_BLOCK = 1 << 18
+# Below, all is done at once: a second thread does not help, and BLAS uses one for a product with a vector anyway.
+_SMALL = 1 << 15
+# The maxima of rows of at most so many elements are found faster column by column.
+_NARROW = 32
+# Elements below which short runs do not matter.
+_LEAST_COPY = 1 << 12
+
+
+class Lines:
+    """An array as one of shape (before, along, after), in the order of its memory: `along` is the axis `dim`."""
+
+    def __init__(self, x: Array, dim: int) -> None:
+        self.dim = dim
+        self.order = memory_order(x)
+        place = self.order.index(dim)
+        sizes = [x.shape[axis] for axis in self.order]
+        self.shape = (math.prod(sizes[:place]), sizes[place], math.prod(sizes[place + 1 :]))
+
+    def bring(self, x: Array) -> Array:
+        """An array of the same shape: a view, if it lies in memory like the one to follow; else a copy."""
+        return x.transpose(self.order).reshape(self.shape)
+
+    def bring_values(self, values: Array) -> Array:
+        """One value for each line, (before, 1, after): of an array with the input's shape without `dim`."""
+        order = [axis - (axis > self.dim) for axis in self.order if axis != self.dim]
+        return values.transpose(order).reshape(self.shape[0], 1, self.shape[2])
+
+    def bring_choice(self, choice: Array) -> Array:
+        """One position along the lines for each of them, as positions in the flat array."""
+        before, along, after = self.shape
+        places = self.bring_values(choice)
+        if after == 1:
+            return places.reshape(-1) + np.arange(before) * along
+        starts = np.arange(before)[:, None, None] * (along * after) + np.arange(after)
+        return (places * after + starts).reshape(-1)
+
+    def restore(self, x: Array, shape: tuple[int, ...]) -> Array:
+        """One value for each line, as an array of the given shape: the input's without `dim`."""
+        order = [axis - (axis > self.dim) for axis in self.order if axis != self.dim]
+        inverse = [order.index(axis) for axis in range(len(order))]
+        return x.reshape([shape[axis] for axis in order]).transpose(inverse)
+
+    def statistic(self, dtype: Any) -> Array:
+        """Memory for one value for each line."""
+        return np.empty((self.shape[0], 1, self.shape[2]), dtype)
+
+    def over_blocks(self, plan: Callable[[Part], Iterable[Call]]) -> None:
+        """Do what ``plan(part)`` says for each block."""
+        before = self.shape[0]
+        size = math.prod(self.shape)
+        if size <= _SMALL:
+            for call in plan(()):
+                call()
+            return
+        axis = 0 if before > 1 else 2
+        parts = balanced(self.shape[axis], max(2, -(-size // _BLOCK)))
+        blocks = [(*(slice(None),) * axis, part) for part in parts]
+        with run_by_run() if _has_long_runs(self.shape) else nullcontext():
+            parallel_products(plan, blocks, size << 10)
+
+
+def sums(x: Array, out: Array, weights: Array | None = None) -> Call:
+    """The call for the sums along lines, weighted or not: as products, which BLAS adds up several times as fast."""
+    if weights is None:
+        if x.dtype.itemsize < 4:
+            return partial(np.add.reduce, x, axis=1, keepdims=True, out=out)
+        weights = np.ones(x.shape[1], x.dtype)
+    if x.shape[2] == 1:
+        return partial(np.matmul, x[:, :, 0], weights, out=out[:, 0, 0])
+    return partial(np.matmul, weights[None], x, out=out)
+
+
+def peaks(x: Array, out: Array) -> list[Call]:
+    """The calls for the maxima along lines. Over rows NumPy finds where a maximum is faster than what it is."""
+    before, along, after = x.shape
+    if after > 1:
+        return [partial(np.maximum.reduce, x, axis=1, keepdims=True, out=out)]
+    if along <= _NARROW:
+        columns = scratch("columns", (along, before), x.dtype)
+        return [
+            partial(np.copyto, columns, x[:, :, 0].T),
+            partial(np.maximum.reduce, columns, axis=0, out=out[:, 0, 0]),
+        ]
+    places = scratch("places", (before,), np.intp)
+    return [
+        partial(x[:, :, 0].argmax, 1, places),
+        partial(np.add, places, np.arange(0, before * along, along), out=places),
+        partial(x.reshape(-1).take, places, out=out[:, 0, 0], mode="clip"),
+    ]
+
+
+def with_each(ufunc: np.ufunc, x: Array, small: Array, out: Array) -> list[Call]:
+    """The calls for ``ufunc(x, small, out=out)`` with one number a line; `out` may be `x`.
+
+    Where runs are short, NumPy copies the numbers, and is fast in place; elsewhere it is faster to make that copy.
+    """
+    if _has_long_runs(x.shape) or out is x or x.size < _LEAST_COPY:
+        return [partial(ufunc, x, small, out=out)]
+    return [partial(np.copyto, out, small), partial(ufunc, x, out, out=out)]
+
+
+def _has_long_runs(shape: tuple[int, ...]) -> bool:
+    """Whether long runs of memory meet the same number of those that are one for each line."""
+    return (shape[2] if shape[2] > 1 else shape[1]) >= LONG_RUN
