@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.kernels.buffers import scratch
+from tinygrad_cnn.kernels.buffers import SMALLEST, scratch
 from tinygrad_cnn.kernels.elementwise import empty_like
-from tinygrad_cnn.kernels.lines import Lines, Part, sums, with_each
+from tinygrad_cnn.kernels.lines import Lines, Part, lines_of, sums, with_each
 from tinygrad_cnn.kernels.softmax import exponentials, shifted_exponentials
 from tinygrad_cnn.kernels.threads import Call
 
@@ -40,14 +40,14 @@ _LIKELY = -8
 
 def pick(x: Array, classes: Array) -> Array:
     """Return the elements of `x` (N, C, *) at the classes (N, *)."""
-    lines = Lines(x, 1)
+    lines = lines_of(x, 1)
     chosen = lines.bring(x).reshape(-1).take(lines.bring_choice(classes))
-    return lines.restore(chosen, classes.shape)
+    return lines.restore(chosen)
 
 
 def put_back(values: Array, x: Array, classes: Array) -> Array:
     """Return an array like `x` (N, C, *) with `values` (N, *), or one value, at the classes and 0 elsewhere."""
-    lines = Lines(x, 1)
+    lines = lines_of(x, 1)
     y = empty_like(x, values.dtype)
     y.fill(0)
     lines.bring(y).reshape(-1)[lines.bring_choice(classes)] = _values(lines, values).reshape(-1)
@@ -59,7 +59,7 @@ def class_losses(x: Array, classes: Array, shares: Array | None, keep: bool) -> 
 
     If there will be no gradient, ``keep=False`` saves the memory of the powers.
     """
-    lines = Lines(x, 1)
+    lines = lines_of(x, 1)
     x_ = lines.bring(x)
     mean = lines.statistic(x.dtype)
 
@@ -72,18 +72,18 @@ def class_losses(x: Array, classes: Array, shares: Array | None, keep: bool) -> 
     # A sum is at least as large as each of its terms, also when it is rounded.
     losses = np.log(total.reshape(-1) / np.exp(likely)) + (likely - exponents)
     if shares is None:
-        return lines.restore(losses, classes.shape), None, (powers, total)
+        return lines.restore(losses), None, (powers, total)
     if np.isnan(mean).any():  # possibly of 0 * inf
         mean = _sum_of_products(shares[:, None], x_ - peak)
     even = np.add.reduce(shares) * np.log(total) - mean
-    return lines.restore(losses, classes.shape), lines.restore(even, classes.shape), (powers, total)
+    return lines.restore(losses), lines.restore(even), (powers, total)
 
 
 def class_losses_grad(
     height: Array, own: Array, rest: Array, shares: Array | None, classes: Array, powers: Array, total: Array
 ) -> Array:
     """Return ``height * softmax(x) - own`` at the class ``- rest * shares``; the first three (N, *), or one number."""
-    lines = Lines(powers, 1)
+    lines = lines_of(powers, 1)
     by_x = empty_like(powers)
     powers_, by_x_ = map(lines.bring, (powers, by_x))
     scale = _values(lines, height) / total
@@ -104,7 +104,7 @@ def class_losses_grad(
 
 def distribution_losses(x: Array, q: Array, keep: bool) -> tuple[Array, Array, Powers]:
     """Return ``-sum(q * log_softmax(x))`` (N, *), where 0 * inf is 0, ``sum(q)`` and what the gradient asks for."""
-    lines = Lines(x, 1)
+    lines = lines_of(x, 1)
     x_, q_ = map(lines.bring, (x, q))
     mean, weight = lines.statistic(x.dtype), lines.statistic(x.dtype)
 
@@ -116,13 +116,12 @@ def distribution_losses(x: Array, q: Array, keep: bool) -> tuple[Array, Array, P
     if np.isnan(mean).any():
         mean = _sum_of_products(q_, x_ - peak)
     losses = weight * np.log(total) - mean
-    shape = (x.shape[0], *x.shape[2:])
-    return lines.restore(losses, shape), lines.restore(weight, shape), (powers, total)
+    return lines.restore(losses), lines.restore(weight), (powers, total)
 
 
 def distribution_losses_grad(height: Array, g: Array, q: Array, powers: Array, total: Array) -> Array:
     """Return ``height * softmax(x) - g * q``; `height` and `g` (N, *), or one number."""
-    lines = Lines(powers, 1)
+    lines = lines_of(powers, 1)
     by_x = empty_like(powers)
     powers_, q_, by_x_ = map(lines.bring, (powers, q, by_x))
     scale = _values(lines, height) / total
@@ -148,11 +147,11 @@ def _powers(
     keep: bool,
     and_of: Callable[[Part, Array], list[Call]] | None,
 ) -> tuple[Array | None, Array, Array]:
-    """``exp(x - peak)`` if it is to be kept, the peaks and the sums; with ``and_of(part, exponents)`` for each block.
+    """``exp(x - peak)``, the peaks and the sums; for each block, with ``and_of(part, exponents)``.
 
-    That may compute 0 * inf without a warning.
+    That may compute 0 * inf without a warning. Of large arrays, powers that need not be kept are not.
     """
-    powers = empty_like(x) if keep else None
+    powers = empty_like(x) if keep or x.nbytes < SMALLEST else None
     x_, powers_ = lines.bring(x), None if powers is None else lines.bring(powers)
     peak, total = lines.statistic(x.dtype), lines.statistic(x.dtype)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -18,7 +19,7 @@ from tinygrad_cnn.kernels.runs import LONG_RUN, run_by_run
 from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import Call
 
-__all__ = ["Lines", "Part", "peaks", "sums", "with_each"]
+__all__ = ["Lines", "Part", "lines_of", "peaks", "sums", "with_each"]
 
 Array = NDArray[Any]
 Part = tuple[slice, ...]
@@ -34,23 +35,35 @@ _LEAST_COPY = 1 << 12
 
 
 class Lines:
-    """An array as one of shape (before, along, after), in the order of its memory: `along` is the axis `dim`."""
+    """How arrays of one shape, and one order in memory, are such of shape (before, along, after).
 
-    def __init__(self, x: Array, dim: int) -> None:
-        self.dim = dim
-        self.order = memory_order(x)
-        place = self.order.index(dim)
-        sizes = [x.shape[axis] for axis in self.order]
+    Parameters
+    ----------
+    shape : tuple of int
+    order : tuple of int
+        The axes from the slowest to the fastest.
+    dim : int
+        The axis that becomes `along`.
+    """
+
+    def __init__(self, shape: tuple[int, ...], order: tuple[int, ...], dim: int) -> None:
+        self.order = order
+        place = order.index(dim)
+        sizes = [shape[axis] for axis in order]
         self.shape = (math.prod(sizes[:place]), sizes[place], math.prod(sizes[place + 1 :]))
+        self.size = math.prod(shape)
+        # Of arrays with one value for each line.
+        self.value_order = [axis - (axis > dim) for axis in order if axis != dim]
+        self.value_inverse = [self.value_order.index(axis) for axis in range(len(shape) - 1)]
+        self.value_sizes = [shape[axis] for axis in order if axis != dim]
 
     def bring(self, x: Array) -> Array:
-        """An array of the same shape: a view, if it lies in memory like the one to follow; else a copy."""
+        """An array of the shape: a view, if it lies in memory in the order; else a copy."""
         return x.transpose(self.order).reshape(self.shape)
 
     def bring_values(self, values: Array) -> Array:
-        """One value for each line, (before, 1, after): of an array with the input's shape without `dim`."""
-        order = [axis - (axis > self.dim) for axis in self.order if axis != self.dim]
-        return values.transpose(order).reshape(self.shape[0], 1, self.shape[2])
+        """One value for each line, (before, 1, after): of an array with the shape without `dim`."""
+        return values.transpose(self.value_order).reshape(self.shape[0], 1, self.shape[2])
 
     def bring_choice(self, choice: Array) -> Array:
         """One position along the lines for each of them, as positions in the flat array."""
@@ -61,11 +74,9 @@ class Lines:
         starts = np.arange(before)[:, None, None] * (along * after) + np.arange(after)
         return (places * after + starts).reshape(-1)
 
-    def restore(self, x: Array, shape: tuple[int, ...]) -> Array:
-        """One value for each line, as an array of the given shape: the input's without `dim`."""
-        order = [axis - (axis > self.dim) for axis in self.order if axis != self.dim]
-        inverse = [order.index(axis) for axis in range(len(order))]
-        return x.reshape([shape[axis] for axis in order]).transpose(inverse)
+    def restore(self, values: Array) -> Array:
+        """The opposite of `bring_values`."""
+        return values.reshape(self.value_sizes).transpose(self.value_inverse)
 
     def statistic(self, dtype: Any) -> Array:
         """Memory for one value for each line."""
@@ -73,17 +84,30 @@ class Lines:
 
     def over_blocks(self, plan: Callable[[Part], Iterable[Call]]) -> None:
         """Do what ``plan(part)`` says for each block."""
-        before = self.shape[0]
-        size = math.prod(self.shape)
-        if size <= _SMALL:
+        if self.size <= _SMALL:
             for call in plan(()):
                 call()
             return
-        axis = 0 if before > 1 else 2
-        parts = balanced(self.shape[axis], max(2, -(-size // _BLOCK)))
+        axis = 0 if self.shape[0] > 1 else 2
+        parts = balanced(self.shape[axis], max(2, -(-self.size // _BLOCK)))
         blocks = [(*(slice(None),) * axis, part) for part in parts]
         with run_by_run() if _has_long_runs(self.shape) else nullcontext():
-            parallel_products(plan, blocks, size << 10)
+            parallel_products(plan, blocks, self.size << 10)
+
+
+_lines = functools.lru_cache(256)(Lines)
+
+
+def lines_of(x: Array, dim: int) -> Lines:
+    """The lines of an array along an axis."""
+    return _lines(x.shape, tuple(memory_order(x)), dim)
+
+
+@functools.lru_cache(256)
+def _ones(count: int, dtype: np.dtype[Any]) -> Array:
+    ones = np.ones(count, dtype)
+    ones.flags.writeable = False
+    return ones
 
 
 def sums(x: Array, out: Array, weights: Array | None = None) -> Call:
@@ -91,7 +115,7 @@ def sums(x: Array, out: Array, weights: Array | None = None) -> Call:
     if weights is None:
         if x.dtype.itemsize < 4:
             return partial(np.add.reduce, x, axis=1, keepdims=True, out=out)
-        weights = np.ones(x.shape[1], x.dtype)
+        weights = _ones(x.shape[1], x.dtype)
     if x.shape[2] == 1:
         return partial(np.matmul, x[:, :, 0], weights, out=out[:, 0, 0])
     return partial(np.matmul, weights[None], x, out=out)

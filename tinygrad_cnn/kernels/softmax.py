@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels.buffers import scratch
 from tinygrad_cnn.kernels.elementwise import empty_like
-from tinygrad_cnn.kernels.lines import Lines, Part, peaks, sums, with_each
+from tinygrad_cnn.kernels.lines import Part, lines_of, peaks, sums, with_each
 from tinygrad_cnn.kernels.threads import Call
 
 __all__ = ["exponentials", "log_softmax", "log_softmax_grad", "shifted_exponentials", "softmax", "softmax_grad"]
@@ -63,7 +63,7 @@ def exponentials(x: Array, powers: Array, peak: Array, total: Array, and_of: Mom
 
 def softmax(x: Array, dim: int) -> Array:
     """Return ``exp(x) / sum(exp(x))`` over `dim`."""
-    lines = Lines(x, dim)
+    lines = lines_of(x, dim)
     y = empty_like(x)
     x_, y_ = lines.bring(x), lines.bring(y)
     peak, total = lines.statistic(x.dtype), lines.statistic(x.dtype)
@@ -80,7 +80,7 @@ def softmax(x: Array, dim: int) -> Array:
 
 def softmax_grad(g: Array, y: Array, dim: int) -> Array:
     """Return ``y (g - sum(g y))``: the gradient of `softmax` from its output."""
-    lines = Lines(y, dim)
+    lines = lines_of(y, dim)
     by_x = empty_like(y)
     g_, y_, by_x_ = map(lines.bring, (g, y, by_x))
     total = lines.statistic(y.dtype)
@@ -100,7 +100,7 @@ def softmax_grad(g: Array, y: Array, dim: int) -> Array:
 
 def log_softmax(x: Array, dim: int) -> Array:
     """Return ``x - log(sum(exp(x)))`` over `dim`."""
-    lines = Lines(x, dim)
+    lines = lines_of(x, dim)
     y = empty_like(x)
     x_, y_ = lines.bring(x), lines.bring(y)
     peak, total = lines.statistic(x.dtype), lines.statistic(x.dtype)
@@ -124,7 +124,7 @@ def log_softmax(x: Array, dim: int) -> Array:
 
 def log_softmax_grad(g: Array, y: Array, dim: int) -> Array:
     """Return ``g - exp(y) sum(g)``: the gradient of `log_softmax` from its output."""
-    lines = Lines(y, dim)
+    lines = lines_of(y, dim)
     by_x = empty_like(y)
     g_, y_, by_x_ = map(lines.bring, (g, y, by_x))
     total = lines.statistic(y.dtype)

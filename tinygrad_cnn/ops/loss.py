@@ -26,7 +26,7 @@ def check_reduction(operation: str, reduction: Any) -> None:
 
 
 def _classes(operation: str, input: Array, target: Any, ignore_index: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """The class of each sample (0 for ignored ones), and which samples count (None: all), of the shape of `target`."""
+    """The class of each sample (some other if it is ignored), and which samples count, or None if all do."""
     check_int(operation, "ignore_index", ignore_index)
     classes = target.data if isinstance(target, Variable) else np.asarray(target)
     if classes.dtype.kind not in "iu":
@@ -38,8 +38,8 @@ def _classes(operation: str, input: Array, target: Any, ignore_index: int) -> tu
     count = shape[0] if len(shape) == 1 else shape[1]
     classes = classes.astype(np.int64, copy=False)
     # Without a sign negative numbers are large ones: one comparison, in a loss that every training step computes.
-    if not 0 <= ignore_index < count and np.count_nonzero(classes.view(np.uint64) < count) == classes.size:
-        return classes, None
+    if np.count_nonzero(classes.view(np.uint64) < count) == classes.size:
+        return classes, classes != ignore_index if 0 <= ignore_index < count else None
     counted = classes != ignore_index
     wrong = counted & ((classes < 0) | (classes >= count))
     if wrong.any():
@@ -51,13 +51,12 @@ def _used(
     input: Array, classes: np.ndarray, counted: np.ndarray | None, weights: np.ndarray | None
 ) -> tuple[np.ndarray | float, float]:
     """The factor of each sample, or 1 for all, and the sum of them, which the mean divides by."""
-    if weights is None and counted is None:
-        return 1.0, float(classes.size)
     if weights is None:
-        used = counted.astype(input.dtype)  # type: ignore[union-attr]
-    else:
-        used = weights[classes] if counted is None else np.where(counted, weights[classes], input.dtype.type(0))
-    return used, np.sum(used).item()
+        if counted is None:
+            return 1.0, float(classes.size)
+        return counted.astype(input.dtype), float(np.count_nonzero(counted))
+    used = weights[classes] if counted is None else np.where(counted, weights[classes], input.dtype.type(0))
+    return used, np.add.reduce(used, axis=None).item()
 
 
 def _class_count(input: Array) -> int:
