@@ -12,8 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel_cases import conv_cases, integers_array, laid_out, layouts
 
-from tinygrad_cnn.kernels import geometry
-from tinygrad_cnn.kernels.conv import bias_grad, conv2d, conv2d_input_grad, conv2d_weight_grad
+from tinygrad_cnn.kernels import geometry, patches
+from tinygrad_cnn.kernels.conv import (
+    bias_grad,
+    conv2d,
+    conv2d_input_grad,
+    conv2d_parameter_grads,
+    conv2d_weight_grad,
+)
 
 
 def naive(x, w, bias, stride, padding, dilation, groups, output_shape):
@@ -40,9 +46,14 @@ block_sizes = pytest.mark.parametrize("block_bytes", [geometry.BLOCK_BYTES, 512]
 
 @contextlib.contextmanager
 def blocks_of(nbytes):
-    """Cut work into blocks of another size, so that small images are cut into bands too."""
-    small = {"_FEWEST_POSITIONS": 4, "_ENOUGH_IMAGES": 100} if nbytes < geometry.BLOCK_BYTES else {}
-    with mock.patch.multiple(geometry, BLOCK_BYTES=nbytes, **small):
+    """Cut work into blocks of another size, so that small images are cut into bands, and products into pieces, too."""
+    small = nbytes < geometry.BLOCK_BYTES
+    sizes = {"_FEWEST_POSITIONS": 4, "_ENOUGH_IMAGES": 100} if small else {}
+    product = 500 if small else patches._SMALL_PRODUCT
+    with (
+        mock.patch.multiple(geometry, BLOCK_BYTES=nbytes, **sizes),
+        mock.patch.object(patches, "_SMALL_PRODUCT", product),
+    ):
         yield
 
 
@@ -98,6 +109,17 @@ def test_bias_gradient_is_a_sum(case, layout):
     np.testing.assert_array_equal(bias_grad(g), g.sum(axis=(0, 2, 3)))
 
 
+@block_sizes
+@given(case=conv_cases(), layout=layouts)
+def test_the_gradients_of_all_parameters_are_those_of_each(block_bytes, case, layout):
+    g = laid_out(integers_array(case.output_shape, 5), layout)
+    with blocks_of(block_bytes):
+        by_weight, by_bias = conv2d_parameter_grads(g, case.x, case.w.shape, *case.parameters)
+    np.testing.assert_array_equal(by_weight, conv2d_weight_grad(g, case.x, case.w.shape, *case.parameters))
+    np.testing.assert_array_equal(by_bias, bias_grad(g))
+    assert by_weight.dtype == by_bias.dtype == case.x.dtype
+
+
 @given(conv_cases())
 def test_inputs_are_only_read(case):
     g = integers_array(case.output_shape, 5)
@@ -107,6 +129,7 @@ def test_inputs_are_only_read(case):
     conv2d(case.x, case.w, case.bias, *case.parameters)
     conv2d_input_grad(g, case.w, case.x.shape, *case.parameters)
     conv2d_weight_grad(g, case.x, case.w.shape, *case.parameters)
+    conv2d_parameter_grads(g, case.x, case.w.shape, *case.parameters)
     for array, copy in zip((case.x, case.w, g), copies, strict=True):
         np.testing.assert_array_equal(array, copy)
 

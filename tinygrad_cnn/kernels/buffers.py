@@ -9,8 +9,8 @@ its base's base, a `_Block`, whose finaliser returns the memory. This is the ver
 freed it, so reuse is visible only to code that would also have read freed memory: a raw address (``array.ctypes.data``,
 ``__array_interface__``) kept longer than the array.
 
-What is kept is bounded (`LIMIT` bytes; what has long been unused goes first), and arrays below `SMALLEST` bytes come from
-NumPy as always.
+What is kept is bounded (`LIMIT` bytes; what has long been unused goes first), and arrays below `SMALLEST` bytes come
+from NumPy as always.
 """
 
 from __future__ import annotations

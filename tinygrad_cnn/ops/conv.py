@@ -16,7 +16,8 @@ from tinygrad_cnn.errors import check_int, check_pair, check_single
 from tinygrad_cnn.kernels import conv as kernels
 from tinygrad_cnn.kernels.shapes import output_size
 from tinygrad_cnn.ops.padding import pad
-from tinygrad_cnn.ops.shape import expand, reshape
+from tinygrad_cnn.ops.reduction import sum
+from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.types import Array, Pair
 
 
@@ -52,11 +53,6 @@ def _conv2d_parameter_grads(g: Array, input: Array, weight_shape: tuple[int, ...
     return kernels.conv2d_parameter_grads(g, input, weight_shape, *geometry)
 
 
-@primitive
-def _bias_grad(g: Array) -> Array:
-    return kernels.bias_grad(g)
-
-
 @_conv2d.vjp("input")
 def _(g, weight, input_shape, geometry):
     return _conv2d_input_grad(g, weight, input_shape, geometry)
@@ -68,7 +64,7 @@ def _(g, input, weight_shape, geometry, wanted):
         return _conv2d_parameter_grads(g, input, weight_shape, geometry)
     if wanted == (True, False):
         return _conv2d_weight_grad(g, input, weight_shape, geometry), None
-    return None, _bias_grad(g)
+    return None, sum(g, (0, 2, 3))
 
 
 @_conv2d_input_grad.vjp("g")
@@ -101,11 +97,6 @@ def _(g_, input, geometry):
 def _(g_, g, input_shape, geometry):
     by_weight, _ = g_
     return _conv2d_input_grad(g, by_weight, input_shape, geometry)
-
-
-@_bias_grad.vjp("g")
-def _(g, g_shape):
-    return expand(reshape(g, (1, g_shape[1], 1, 1)), g_shape)
 
 
 # ---------------------------------------------------------------------------------------- operations
