@@ -111,11 +111,7 @@ def _with_pitch(g: Array, kw: int, dtype: Any, calls: list[Call]) -> Array:
     # up to kw - 1 positions are read beyond the end, and a last piece may be incomplete
     flat = scratch("rows", (body + 2 * kw * o,), dtype)
     frame = flat[:body].reshape(n, rows, pitch, o)
-    calls += [
-        partial(np.copyto, frame[:, :, : kw - 1], 0),
-        partial(np.copyto, frame[:, :, kw - 1 :], g),
-        partial(np.copyto, flat[body:], 0),
-    ]
+    calls += [partial(np.copyto, flat, 0), partial(np.copyto, frame[:, :, kw - 1 :], g)]
     return flat
 
 
@@ -130,13 +126,14 @@ def _add_rows(out: Array, terms: list[tuple[Array, int]], calls: list[Call]) -> 
     low, high, first = parts[0]
     start, stop, second = parts[1] if len(parts) > 1 else (high, high, first[:, :0])
     # Where the first two meet, one addition writes what a copy and an addition would write twice.
-    calls += [
-        partial(np.copyto, out[:, :low], 0),
-        partial(np.copyto, out[:, stop:], 0),
-        partial(np.copyto, out[:, low:start], first[:, : start - low]),
-        partial(np.add, first[:, start - low :], second[:, : high - start], out=out[:, start:high]),
-        partial(np.copyto, out[:, high:stop], second[:, high - start :]),
+    copies: list[tuple[Array, Any]] = [
+        (out[:, :low], 0),
+        (out[:, stop:], 0),
+        (out[:, low:start], first[:, : start - low]),
+        (out[:, high:stop], second[:, high - start :]),
     ]
+    calls += [partial(np.copyto, place, values) for place, values in copies if place.size]
+    calls.append(partial(np.add, first[:, start - low :], second[:, : high - start], out=out[:, start:high]))
     calls.extend(partial(np.add, out[:, low:high], term, out=out[:, low:high]) for low, high, term in parts[2:])
 
 

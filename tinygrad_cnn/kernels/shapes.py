@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 __all__ = ["balanced", "output_size"]
 
 
@@ -41,12 +43,13 @@ def output_size(
 
 
 def balanced(length: int, count: int) -> list[slice]:
-    """Cut `length` things into about `count` slices of nearly equal length.
+    """Cut `length` things into about `count` slices whose lengths differ by one at most.
 
     A small count is rounded up to an even one, so that two threads finish together.
     """
     count = max(count, 1)
     if 1 < count < 16:
         count += count % 2
-    step = max(1, -(-length // count))
-    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
+    count = min(count, length)
+    ends = [length * number // count for number in range(1, count + 1)]
+    return [slice(start, stop) for start, stop in pairwise([0, *ends])]
