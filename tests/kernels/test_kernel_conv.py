@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel_cases import conv_cases, integers_array, laid_out, layouts
 
-from tinygrad_cnn.kernels import geometry, patches
+from tinygrad_cnn.kernels import gemm, geometry, patches
 from tinygrad_cnn.kernels.conv import (
     bias_grad,
     conv2d,
@@ -49,10 +49,11 @@ def blocks_of(nbytes):
     """Cut work into blocks of another size, so that small images are cut into bands, and products into pieces, too."""
     small = nbytes < geometry.BLOCK_BYTES
     sizes = {"_FEWEST_POSITIONS": 4, "_ENOUGH_IMAGES": 100} if small else {}
-    product = 500 if small else patches._SMALL_PRODUCT
+    product = 500 if small else gemm.SMALL_PRODUCT
     with (
         mock.patch.multiple(geometry, BLOCK_BYTES=nbytes, **sizes),
-        mock.patch.object(patches, "_SMALL_PRODUCT", product),
+        mock.patch.object(patches, "SMALL_PRODUCT", product),
+        mock.patch.object(gemm, "SMALL_PRODUCT", product),
     ):
         yield
 

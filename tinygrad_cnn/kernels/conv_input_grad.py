@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels.blas import parallel_products
 from tinygrad_cnn.kernels.buffers import scratch
-from tinygrad_cnn.kernels.gemm import matmul
+from tinygrad_cnn.kernels.gemm import matmul, small_products
 from tinygrad_cnn.kernels.geometry import Block, Geometry
 from tinygrad_cnn.kernels.patches import channels_last, channels_last_block
 from tinygrad_cnn.kernels.threads import Call
@@ -91,7 +91,7 @@ def _by_rows(g: Array, w: Array, s: Geometry, out: Array) -> None:
             count = -(-(positions - r) // s.kw)
             start = r * s.o
             view = rows[start : start + count * s.kw * s.o].reshape(count, s.kw * s.o)
-            calls.append(partial(np.matmul, view, matrix, out=sums[:, r :: s.kw]))
+            calls += small_products(view, matrix, sums[:, r :: s.kw])
         terms = sums.reshape(len(matrix), n, height, pitch, -1, s.c)[:, :, :, left : left + s.w]
         # x row h gets tap i of the gradient's row h + top - i
         shifts = [(i, low + i - top - first) for i in range(s.kh)]

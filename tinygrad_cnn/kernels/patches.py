@@ -13,6 +13,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels.buffers import scratch
+from tinygrad_cnn.kernels.gemm import NARROW, SMALL_PRODUCT
 from tinygrad_cnn.kernels.geometry import Block, Geometry
 from tinygrad_cnn.kernels.threads import Call
 
@@ -22,10 +23,6 @@ Array = NDArray[Any]
 
 # Runs of fewer elements than this are not worth copying one by one; see `patches`.
 _SHORTEST_RUN = 16
-# Products of at most so many multiplications OpenBLAS computes without arranging the operands anew. With so few
-# columns, that takes a third of its time.
-_SMALL_PRODUCT = 1_000_000
-_NARROW = 64
 
 
 def channels_last(x: Array) -> Array:
@@ -81,7 +78,7 @@ def patches(x: Array, s: Geometry, block: Block, calls: list[Call], *, ones: boo
 
     A position's patch is made of kh runs, each kw · c long and contiguous in channels-last memory. With few channels
     such runs are short; then the transposed matrix is written instead, whose rows are whole shifted planes, and each
-    image is a piece of its own. Else there are several pieces if that makes the products small ones.
+    image is a piece of its own, at least. There are more pieces if that makes the products small ones.
 
     With `ones`, which is for few channels only, each patch ends with a 1, for a bias.
     """
@@ -90,7 +87,7 @@ def patches(x: Array, s: Geometry, block: Block, calls: list[Call], *, ones: boo
     n = block.images.stop - block.images.start
     rows = block.rows.stop - block.rows.start
     positions = n * rows * s.ow
-    depth = s.c // s.groups
+    depth, columns = s.c // s.groups, s.o // s.groups
     (sh, sw), (dh, dw) = s.stride, s.dilation
     if planes:
         c_step, n_step, h_step, w_step = source.strides
@@ -102,21 +99,20 @@ def patches(x: Array, s: Geometry, block: Block, calls: list[Call], *, ones: boo
         steps = (c_step * depth, dh * h_step, dw * w_step, c_step, n_step, sh * h_step, sw * w_step)
         taps = matrix[:, : s.patch_size].reshape(shape)
         calls.append(partial(np.copyto, taps, as_strided(source, shape, steps)))
-        return matrix.reshape(s.groups, size, n, rows * s.ow).transpose(2, 0, 3, 1)
+        pieces = n * _pieces(rows * s.ow, rows * s.ow * size * columns)
+        return matrix.reshape(s.groups, size, pieces, -1).transpose(2, 0, 3, 1)
+    pieces = _pieces(positions, positions * s.patch_size * columns) if columns < NARROW else 1
     if s.kh == s.kw == sh == sw == s.groups == 1 and source.flags.c_contiguous:
-        return source.reshape(1, 1, positions, s.c)
+        return source.reshape(pieces, 1, -1, s.c)
     n_step, h_step, w_step, c_step = source.strides
     matrix = scratch("patches", (s.groups, positions, s.patch_size), x.dtype)
     shape = (s.groups, n, rows, s.ow, s.kh, s.kw, depth)
     steps = (c_step * depth, n_step, sh * h_step, sw * w_step, dh * h_step, dw * w_step, c_step)
     calls.append(partial(np.copyto, matrix.reshape(shape), as_strided(source, shape, steps)))
-    return matrix.reshape(s.groups, _pieces(s, n, positions // n), -1, s.patch_size).transpose(1, 0, 2, 3)
+    return matrix.reshape(s.groups, pieces, -1, s.patch_size).transpose(1, 0, 2, 3)
 
 
-def _pieces(s: Geometry, n: int, positions: int) -> int:
-    """Into how many pieces of whole images to cut the patches of `n` images with so many positions each."""
-    columns = s.o // s.groups
-    images = _SMALL_PRODUCT // (positions * s.patch_size * columns)
-    if columns >= _NARROW or images == 0:
-        return 1
-    return next(pieces for pieces in range(-(-n // images), n + 1) if n % pieces == 0)
+def _pieces(positions: int, work: int) -> int:
+    """Into how many equal pieces to cut so many positions, so that products of `work` numbers in all become small."""
+    least = -(-work // SMALL_PRODUCT)
+    return next((pieces for pieces in range(least, 2 * least + 1) if positions % pieces == 0), 1)
