@@ -36,15 +36,17 @@ _LARGEST_SCRATCH = 1 << 25
 
 
 class _Memory:
-    """Bytes, and where the first aligned one of them is."""
+    """Aligned bytes, and where they are."""
 
     __slots__ = ("address", "bytes", "size")
 
     def __init__(self, size: int) -> None:
+        memory = np.empty(size + _ALIGNMENT, np.uint8)
+        address = memory.__array_interface__["data"][0]
+        start = -address % _ALIGNMENT
         self.size = size
-        self.bytes = np.empty(size + _ALIGNMENT, np.uint8)
-        address = self.bytes.__array_interface__["data"][0]
-        self.address = address + -address % _ALIGNMENT
+        self.bytes = memory[start : start + size]
+        self.address = address + start
 
 
 class _Store:
@@ -149,7 +151,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes < SMALLEST or dtype.hasobject:
         return np.empty(shape, dtype)
-    return np.asarray(_Block(_store, nbytes)).view(dtype).reshape(shape)
+    return np.ndarray(shape, dtype, np.asarray(_Block(_store, nbytes)))
 
 
 def empty_channels_last(shape: tuple[int, int, int, int], dtype: DTypeLike = np.float32) -> NDArray[Any]:
@@ -194,10 +196,9 @@ def scratch(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]
     if nbytes > _LARGEST_SCRATCH:
         return empty(shape, dtype)
     memory = _scratch.memory.get(name)
-    if memory is None or memory.nbytes < nbytes + _ALIGNMENT:
-        memory = _scratch.memory[name] = np.empty(nbytes + _ALIGNMENT, np.uint8)
-    start = -memory.__array_interface__["data"][0] % _ALIGNMENT
-    return memory[start : start + nbytes].view(dtype).reshape(shape)
+    if memory is None or memory.size < nbytes:
+        memory = _scratch.memory[name] = _Memory(nbytes).bytes
+    return np.ndarray(shape, dtype, memory)
 
 
 def release() -> None:

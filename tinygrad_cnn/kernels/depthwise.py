@@ -11,11 +11,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels.buffers import empty, scratch
 from tinygrad_cnn.kernels.geometry import Block, Geometry
+from tinygrad_cnn.kernels.layouts import strided
 from tinygrad_cnn.kernels.patches import channels_last, channels_last_block, padded
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
@@ -125,7 +125,7 @@ def _windows(x: Array, s: Geometry, size: tuple[int, int], stride: tuple[int, in
     (rows, columns), (sh, sw), (dh, dw) = size, stride, s.dilation
     columns, run = (1, columns * s.o) if sw == 1 else (columns, s.o)
     shape = (len(x), rows, s.kh, s.kw, columns, run)
-    return as_strided(x, shape, (n_step, sh * h_step, dh * h_step, dw * w_step, sw * w_step, o_step))
+    return strided(x, shape, (n_step, sh * h_step, dh * h_step, dw * w_step, sw * w_step, o_step))
 
 
 def _repeated(x: Array, s: Geometry, name: str, calls: list[Call]) -> Array:

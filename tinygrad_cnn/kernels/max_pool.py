@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels.elementwise import BITS, empty_like, scratch_like, select
+from tinygrad_cnn.kernels.layouts import strided
 from tinygrad_cnn.kernels.threads import Call, parallel, parallel_calls
 from tinygrad_cnn.kernels.windows import Axis, axes, check_shape, image_blocks, reduce_windows
 
@@ -153,7 +153,7 @@ def _scatter_tiles(g: Array, x: Array, y: Array, out: Array, kernel: Pair, strid
         n, c = images.shape[:2]
         n_step, c_step, h_step, w_step = images.strides
         steps = (h_step, w_step, n_step, c_step, sh * h_step, sw * w_step)
-        return as_strided(images, (kh, kw, n, c, oh, ow), steps)
+        return strided(images, (kh, kw, n, c, oh, ow), steps)
 
     def plan(part: slice) -> list[Call]:
         calls: list[Call] = []

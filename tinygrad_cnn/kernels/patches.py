@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels.buffers import scratch
 from tinygrad_cnn.kernels.gemm import NARROW, SMALL_PRODUCT
 from tinygrad_cnn.kernels.geometry import Block, Geometry
+from tinygrad_cnn.kernels.layouts import strided
 from tinygrad_cnn.kernels.threads import Call
 
 __all__ = ["channels_last", "channels_last_block", "few_channels", "padded", "patches"]
@@ -98,7 +98,7 @@ def patches(x: Array, s: Geometry, block: Block, calls: list[Call], *, ones: boo
         shape = (s.groups, s.kh, s.kw, depth, n, rows, s.ow)
         steps = (c_step * depth, dh * h_step, dw * w_step, c_step, n_step, sh * h_step, sw * w_step)
         taps = matrix[:, : s.patch_size].reshape(shape)
-        calls.append(partial(np.copyto, taps, as_strided(source, shape, steps)))
+        calls.append(partial(np.copyto, taps, strided(source, shape, steps)))
         pieces = n * _pieces(rows * s.ow, rows * s.ow * size * columns)
         return matrix.reshape(s.groups, size, pieces, -1).transpose(2, 0, 3, 1)
     pieces = _pieces(positions, positions * s.patch_size * columns) if columns < NARROW else 1
@@ -108,7 +108,7 @@ def patches(x: Array, s: Geometry, block: Block, calls: list[Call], *, ones: boo
     matrix = scratch("patches", (s.groups, positions, s.patch_size), x.dtype)
     shape = (s.groups, n, rows, s.ow, s.kh, s.kw, depth)
     steps = (c_step * depth, n_step, sh * h_step, sw * w_step, dh * h_step, dw * w_step, c_step)
-    calls.append(partial(np.copyto, matrix.reshape(shape), as_strided(source, shape, steps)))
+    calls.append(partial(np.copyto, matrix.reshape(shape), strided(source, shape, steps)))
     return matrix.reshape(s.groups, pieces, -1, s.patch_size).transpose(1, 0, 2, 3)
 
 
