@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
-from tinygrad_cnn.kernels import layer_norm, normalize, small_arrays
+from tinygrad_cnn.kernels import layer_norm, normalize, plain_norm, small_arrays
 from tinygrad_cnn.kernels.threads import get_num_threads, set_num_threads
 
 RANDOM = np.random.default_rng(0)
 
 
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    """Blocks so small that every array here is several."""
+@pytest.fixture(autouse=True, params=["plain", "blocks"])
+def small_blocks(monkeypatch, request):
+    """Plain NumPy, or blocks so small that every array here is several."""
+    if request.param == "plain":
+        return
+    monkeypatch.setattr(plain_norm, "MOST", 0)
     for module in (small_arrays, layer_norm):
         monkeypatch.setattr(module, "_BLOCK", 64)
         monkeypatch.setattr(module, "_SMALL", 0)
@@ -21,9 +26,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(small_arrays, "_TILE", 40)
     monkeypatch.setattr(small_arrays, "_LONG_RUN", 6)
     monkeypatch.setattr(small_arrays, "_VECTOR", 2)
-    small_arrays._layout.cache_clear()
-    yield
-    small_arrays._layout.cache_clear()
+    monkeypatch.setattr(small_arrays, "_layout", functools.lru_cache(small_arrays.Layout))
 
 
 def array(shape, layout, offset=0.0):

@@ -1,7 +1,8 @@
 """Normalisation: the moments over some axes, what they make of an array, and the gradient of that.
 
 Where each image has statistics of its own, a block of images is read from memory once: it is added up, and what comes
-of that is applied while the block is still in the cache. Statistics of a whole batch take two rounds.
+of that is applied while the block is still in the cache. Statistics of a whole batch take two rounds. Small arrays are
+the affair of `plain_norm`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.kernels import layer_norm
+from tinygrad_cnn.kernels import layer_norm, plain_norm
 from tinygrad_cnn.kernels.buffers import scratch
 from tinygrad_cnn.kernels.elementwise import empty_like
+from tinygrad_cnn.kernels.plain_norm import crossed
 from tinygrad_cnn.kernels.small_arrays import Layout, Sums, at, layout_of, summing, summing_products, total
 from tinygrad_cnn.kernels.threads import Call
 
@@ -78,9 +80,9 @@ def _mean_of_squares(x: Array, shape: Shape, layout: Layout, count: Any) -> Arra
 
 def scale_shift(x: Array, scale: Array, shift: Array) -> Array:
     """Return ``x * scale + shift``, for small `scale` and `shift` that repeat alike."""
+    if x.size <= plain_norm.MOST or scale.shape == x.shape:
+        return plain_norm.scale_shift(x, scale, shift)
     y = empty_like(x)
-    if not x.size or scale.shape == x.shape:
-        return np.add(np.multiply(x, scale, out=y), shift, out=y)
     layout = layout_of(x, scale.shape)
     x_, y_ = layout.bring(x), layout.bring(y)
     scales, shifts = layout.spread(layout.bring(scale)), layout.spread(layout.bring(shift))
@@ -98,6 +100,8 @@ def scale_shift_grad(g: Array, x: Array, scale: Array) -> tuple[Array, Array, Ar
     """Return the gradients of `scale_shift` by `x`, by `scale` and by `shift`."""
     if not x.size:
         return np.zeros_like(x), np.zeros_like(scale), np.zeros_like(scale)
+    if x.size <= plain_norm.MOST:
+        return plain_norm.scale_shift_grad(g, x, scale)
     layout = layout_of(x, scale.shape)
     by_x = empty_like(x)
     g_, x_, scale_, out = map(layout.bring, (g, x, scale, by_x))
@@ -122,7 +126,9 @@ def standardize(x: Array, axes: Shape, eps: float, weight: Array, bias: Array) -
     if not x.size:
         return np.empty_like(x), *moments(x, axes)
     epsilon = x.dtype.type(eps)
-    if _elementwise(x, shape, weight.shape):
+    if x.size <= plain_norm.MOST:
+        return plain_norm.standardize(x, shape, epsilon, weight, bias)
+    if crossed(x, shape, weight.shape):
         y, mean, var = layer_norm.standardize(x, shape, epsilon, weight, bias)
     elif x.size < _ONCE or not _apart(layout_of(x, shape, weight.shape), shape):
         mean, var = moments(x, axes)
@@ -181,7 +187,7 @@ def normalize(x: Array, mean: Array, rstd: Array, weight: Array, bias: Array) ->
     if not x.size:
         return np.empty_like(x)
     x, mean = _centred(x, mean, rstd)
-    if _elementwise(x, rstd.shape, weight.shape):
+    if crossed(x, rstd.shape, weight.shape):
         return layer_norm.normalize(x, mean, rstd, weight, bias)
     scale = rstd * weight
     return scale_shift(x, scale, bias - mean * scale)
@@ -190,11 +196,6 @@ def normalize(x: Array, mean: Array, rstd: Array, weight: Array, bias: Array) ->
 def _centred(x: Array, mean: Array, rstd: Array) -> tuple[Array, Array]:
     """`x` and its mean; less the mean where that is so large that ``x rstd - mean rstd`` would lose digits."""
     return (x - mean, mean - mean) if np.absolute(mean * rstd).max() > 16 else (x, mean)
-
-
-def _elementwise(x: Array, statistic: Shape, weight: Shape) -> bool:
-    """Whether there are statistics for each row and weights for each column, so that nothing repeats in both."""
-    return math.prod(statistic) * math.prod(weight) == x.size == math.prod(np.broadcast_shapes(statistic, weight))
 
 
 def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) -> tuple[Array, Array, Array]:
@@ -206,7 +207,9 @@ def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) 
     if not x.size:
         return np.zeros_like(x), np.zeros_like(weight), np.zeros_like(weight)
     x, mean = _centred(x, mean, rstd)
-    if _elementwise(x, rstd.shape, weight.shape):
+    if x.size <= plain_norm.MOST:
+        return plain_norm.normalize_grad(g, x, mean, rstd, weight)
+    if crossed(x, rstd.shape, weight.shape):
         return layer_norm.normalize_grad(g, x, mean, rstd, weight)
     layout = layout_of(x, rstd.shape, weight.shape)
     by_x = empty_like(x)

@@ -28,7 +28,7 @@ from tinygrad_cnn.kernels.runs import run_by_run
 from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import Call
 
-__all__ = ["Layout", "Spread", "Sums", "at", "layout_of", "summing", "summing_products", "total"]
+__all__ = ["Layout", "Spread", "Sums", "at", "layout_in", "layout_of", "summing", "summing_products", "total"]
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -70,6 +70,7 @@ class Layout:
         axes = [axis for axis in self.order if shape[axis] != 1]
         alike = itertools.groupby(axes, lambda axis: tuple(other[axis] == 1 for other in small))
         self.groups = [list(group) for _, group in alike]
+        self._merged: dict[Shape, Shape] = {}
         self.shape = self.merged(shape)
         size = math.prod(shape)
         self.work = 0 if size < _SMALL else size << 10
@@ -78,7 +79,11 @@ class Layout:
 
     def merged(self, shape: Shape) -> Shape:
         """A shape in the layout's axes; at least one."""
-        return tuple(math.prod(shape[axis] for axis in group) for group in self.groups) or (1,)
+        known = self._merged.get(shape)
+        if known is None:
+            known = tuple(math.prod(shape[axis] for axis in group) for group in self.groups) or (1,)
+            self._merged[shape] = known
+        return known
 
     def bring(self, x: Array) -> Array:
         """An array in the layout's axes: a view, if it lies in memory like the one to follow; else a copy."""
@@ -174,14 +179,17 @@ class Sums:
         return self.parts if self.parts.shape == self.small else np.add.reduce(self.parts, axis=0, keepdims=True)
 
 
-@functools.lru_cache(256)
-def _layout(*key: Shape) -> Layout:
-    return Layout(*key)
+_layout = functools.lru_cache(256)(Layout)
 
 
 def layout_of(x: Array, *small: Shape) -> Layout:
     """The layout of `x` and of small arrays."""
     return _layout(x.shape, tuple(memory_order(x)), *small)
+
+
+def layout_in(order: Shape, x: Array, *small: Shape) -> Layout:
+    """The layout of `x`, with its axes in some order, and of small arrays."""
+    return _layout(x.shape, order, *small)
 
 
 def at(small: Array, part: slice) -> Array:
@@ -200,24 +208,44 @@ def _longest_run(shape: Shape, reduced: Shape) -> slice:
     return max(runs, key=lambda run: math.prod(shape[run.start : run.stop]))
 
 
+@functools.lru_cache(256)
+def _sum_steps(shape: Shape, reduced: Shape) -> list[tuple[int, int, Shape]]:
+    """How to sum over all axes that `reduced` has with size 1: neighbours after neighbours.
+
+    For each step how many are added up, how many sums lie side by side, and the shape that is left.
+    """
+    steps = []
+    while shape != reduced:
+        run = _longest_run(shape, reduced)
+        left = shape[: run.start] + reduced[run] + shape[run.stop :]
+        steps.append((math.prod(shape[run]), math.prod(shape[run.stop :]), left))
+        shape = left
+    return steps
+
+
+@functools.lru_cache(256)
+def _ones(count: int, dtype: np.dtype[Any]) -> Array:
+    ones = np.ones(count, dtype)
+    ones.flags.writeable = False
+    return ones
+
+
 def total(x: Array, shape: Shape) -> Array:
-    """The sum of a C-contiguous array over all axes that `shape` has with size 1; they are kept."""
-    out = np.empty(shape, x.dtype)
-    for call in summing(x, out):
-        call()
-    return out
+    """The sum of a C-contiguous array over all axes that `shape` has with size 1, which are kept: a new array."""
+    if x.shape == shape:
+        return x.copy()
+    for count, after, left in _sum_steps(x.shape, shape):
+        ones = _ones(count, x.dtype)
+        x = (x.reshape(-1, count) @ ones if after == 1 else ones @ x.reshape(-1, count, after)).reshape(left)
+    return x
 
 
 def summing(x: Array, out: Array) -> list[Call]:
     """The calls that sum a C-contiguous array over all axes that `out`, one too, has with size 1."""
     calls: list[Call] = []
-    shape = out.shape
-    while x.shape != shape:
-        run = _longest_run(x.shape, shape)
-        count, after = math.prod(x.shape[run]), math.prod(x.shape[run.stop :])
-        ones = np.ones(count, x.dtype)
-        left = x.shape[: run.start] + shape[run] + x.shape[run.stop :]
-        target = out if left == shape else scratch(f"sums {len(calls)}", left, x.dtype)
+    for count, after, left in _sum_steps(x.shape, out.shape):
+        ones = _ones(count, x.dtype)
+        target = out if left == out.shape else scratch(f"sums {len(calls)}", left, x.dtype)
         if after == 1:
             calls.append(partial(np.matmul, x.reshape(-1, count), ones, out=target.reshape(-1)))
         else:
