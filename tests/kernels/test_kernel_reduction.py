@@ -30,14 +30,15 @@ _LIMITS = {name: value for name, value in vars(reduction).items() if name.isuppe
 def _limits(request):
     """Take arrays for large from so many elements on, and cut them into parts of a third."""
     large, part = request.param, request.param // 3
-    limits = {"_MIDDLE": 8, "_LARGE": large, "_BLOCK": part, "_STEPS_LARGE": large, "_STEPS_BLOCK": part}
+    limits = {"_MIDDLE": 8, "_PLAIN": 24, "_LARGE": large, "_BLOCK": part, "_STEPS_LARGE": large, "_STEPS_BLOCK": part}
     # Runs, products and blocks of columns short enough that arrays of a few elements need all of them.
     lengths = {
         "_MOST_TERMS": 5,
-        "_SHORT": 4,
         "_LONG": 12,
         "_LEAST_PRODUCT": 12,
         "_FEW": 4,
+        "_FEW_FACTORS": 5,
+        "_MANY": 7,
         "_COLUMNS_BLOCK": 16,
         "_FOLD": 2,
     }

@@ -35,6 +35,7 @@ __all__ = [
     "ready",
     "relu",
     "relu_grad",
+    "repeats_in_runs",
     "scratch_like",
     "select",
     "selection",
@@ -129,7 +130,7 @@ def apply(function: np.ufunc, *operands: Any) -> Array:
         return np.asarray(function(*operands))
     kinds = [x.dtype if isinstance(x, (np.ndarray, np.generic)) else type(x) for x in operands]
     out = empty_like(first, function.resolve_dtypes((*kinds, None))[-1])
-    repeats = not alike and any(_repeats(x, out) for x in arrays)
+    repeats = not alike and any(repeats_in_runs(x, out) for x in arrays)
     if not alike and not repeats:
         operands = tuple(_written_out(x, out) if type(x) is np.ndarray else x for x in operands)
     if out.size * (len(arrays) + 1) < 2 * _LARGE:
@@ -148,8 +149,8 @@ def _part(x: Any, part: tuple[slice, ...]) -> Any:
     return x[part] if isinstance(x, np.ndarray) and x.ndim else x
 
 
-def _repeats(x: Array, out: Array) -> bool:
-    """Whether long runs of `out` in memory take one element of `x` again and again."""
+def repeats_in_runs(x: Array, out: Array) -> bool:
+    """Whether long runs of `out` in memory take one element of `x`, which broadcasts to it, again and again."""
     run = 1
     for axis in reversed(memory_order(out)):
         place = axis - out.ndim + x.ndim

@@ -9,8 +9,10 @@ for every few elements; `_along` finds it something longer to do.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -18,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
-from tinygrad_cnn.kernels.blas import parallel_products
-from tinygrad_cnn.kernels.elementwise import empty_like, memory_order, scratch_like, slices
+from tinygrad_cnn.kernels.blas import parallel_products, single_threaded
+from tinygrad_cnn.kernels.elementwise import empty_like, memory_order, repeats_in_runs, scratch_like, slices
+from tinygrad_cnn.kernels.runs import run_by_run
 from tinygrad_cnn.kernels.threads import Call
 
 __all__ = ["log_sum_exp", "reduce", "reducing", "sum_of_powers", "variation"]
@@ -28,16 +31,16 @@ Array = NDArray[Any]
 Axes = tuple[int, ...]
 Part = tuple[Any, ...]
 
-# Elements: below, NumPy's own reduction is over before `_along` has made up its mind.
-_MIDDLE = 1 << 13
+# Elements: below, NumPy's own reduction is over before `_along` has made up its mind; one of long rows even longer.
+_MIDDLE, _PLAIN = 1 << 13, 1 << 15
 # Below, a reduction takes less time than a second thread takes to join.
 _LARGE = 1 << 19
 # Elements of a part: one for each of two threads, as long as that is possible. Those that end a call at the same time
 # fight for the interpreter lock, which costs as much as reading a megabyte.
 _BLOCK = 1 << 20
-# If there are further steps, whose results are to stay in the cache.
-_STEPS_LARGE = 1 << 17
-_STEPS_BLOCK = 1 << 17
+# If there are further steps.
+_STEPS_LARGE = 1 << 18
+_STEPS_BLOCK = 1 << 19
 
 # Terms that BLAS adds up at once: it adds them in a few interleaved sums, which are less exact than NumPy's pairs.
 _MOST_TERMS = 1 << 10
@@ -47,10 +50,12 @@ _LEAST_PRODUCT = 256
 # the other than by halves.
 _LONG = 512
 _FOLD = 8
-# Elements of rows that are rather made columns; of products, which NumPy does not vectorise along a row, only when they
-# have been halved so often. And how many elements are made columns at a time.
-_FEW, _SHORT = 128, 32
+# Elements of rows that are rather made columns; longer rows of factors, which NumPy does not vectorise, are folded
+# until they are so short. And how many elements are made columns at a time.
+_FEW, _FEW_FACTORS = 48, 128
 _COLUMNS_BLOCK = 1 << 17
+# Elements of rows from which on NumPy finds an extreme as fast as where it is.
+_MANY = 1 << 12
 
 
 def _is_fast(x: Array) -> bool:
@@ -62,10 +67,14 @@ def _is_fast(x: Array) -> bool:
 
 def reduce(ufunc: np.ufunc, x: Array, axes: Axes, keepdims: bool = True) -> Array:
     """As ``ufunc.reduce(x, axis=axes, keepdims=keepdims)``."""
-    if x.size < _MIDDLE or not axes or not _is_fast(x):
+    if x.size < _MIDDLE or not axes or not _is_fast(x) or (x.size < _PLAIN and _has_long_rows(x)):
         return np.asarray(ufunc.reduce(x, axis=axes, keepdims=keepdims))
     result = _in_parts(ufunc, x, axes, _parts(x, _LARGE, _BLOCK), lambda part, out: reducing(ufunc, x[part], axes, out))
     return result if keepdims else np.squeeze(result, axes)
+
+
+def _has_long_rows(x: Array) -> bool:
+    return bool(x.flags.c_contiguous) and x.shape[-1] >= _FEW
 
 
 def _parts(x: Array, large: int, block: int) -> list[Part]:
@@ -80,9 +89,15 @@ def _in_parts(
     Without parts it reduces the whole.
     """
     shape = tuple(1 if axis in axes else n for axis, n in enumerate(x.shape))
-    if not parts or len(parts[0]) - 1 not in axes:
+    if not parts:
         out = empty_like(x, shape=shape)
-        parallel_products(lambda part: plan(part, out[part]), parts or [(...,)])
+        with single_threaded if ufunc is np.add else nullcontext():
+            for call in plan((...,), out):
+                call()
+        return out
+    if len(parts[0]) - 1 not in axes:
+        out = empty_like(x, shape=shape)
+        parallel_products(lambda part: plan(part, out[part]), parts)
         return out
     results = scratch_like("results", x, len(parts), shape=shape)
     parallel_products(lambda item: plan(item[1], results[item[0]]), list(enumerate(parts)))
@@ -92,26 +107,43 @@ def _in_parts(
 # ------------------------------------------------------------------------------------------- a part
 
 
-def reducing(ufunc: np.ufunc, x: Array, axes: Axes, out: Array) -> list[Call]:
-    """Return the calls that reduce `x` over `axes` into `out`, where these have size one."""
-    order = memory_order(x)
-    memory, target = x.transpose(order), out.transpose(order)
-    sizes = [(x.shape[axis], axis in axes) for axis in order if x.shape[axis] != 1]
-    left = sum(reduced for _, reduced in sizes)
-    if not left or not x.size or not _is_fast(x) or not (memory.flags.c_contiguous and target.flags.c_contiguous):
-        return [partial(ufunc.reduce, x, axis=axes, keepdims=True, out=out)]
-    calls: list[Call] = []
-    while left:  # over the fastest first, which leaves the least for the others
+@functools.lru_cache(1024)
+def _stages(shape: tuple[int, ...], order: tuple[int, ...], axes: Axes) -> list[tuple[int, int, int]]:
+    """Return how to reduce row-major memory of axes in that order: ``(outer, n, inner) -> (outer, inner)``, in turn."""
+    sizes = [(shape[axis], axis in axes) for axis in order if shape[axis] != 1]
+    stages: list[tuple[int, int, int]] = []
+    while any(reduced for _, reduced in sizes):  # over the fastest first, which leaves the least for the others
         stop = max(i for i, (_, reduced) in enumerate(sizes) if reduced) + 1
         start = max((i + 1 for i, (_, reduced) in enumerate(sizes[:stop]) if not reduced), default=0)
         outer, n, inner = (
             math.prod(size for size, _ in part) for part in (sizes[:start], sizes[start:stop], sizes[stop:])
         )
-        left -= stop - start
+        stages.append((outer, n, inner))
+        sizes = sizes[:start] + sizes[stop:]
+    return stages
+
+
+def reducing(ufunc: np.ufunc, x: Array, axes: Axes, out: Array) -> list[Call]:
+    """Return the calls that reduce `x` over `axes` into `out`, where these have size one."""
+    runs = _in_stages(x, axes, out)
+    if runs is None:
+        return [partial(ufunc.reduce, x, axis=axes, keepdims=True, out=out)]
+    return [call for source, target in runs for call in _along(ufunc, source, target)]
+
+
+def _in_stages(x: Array, axes: Axes, out: Array) -> list[tuple[Array, Array]] | None:
+    """Return what is reduced into what, one after the other, or None if there are gaps in the arrays."""
+    order = memory_order(x)
+    memory, target = x.transpose(order), out.transpose(order)
+    stages = _stages(x.shape, tuple(order), axes)
+    if not stages or not x.size or not _is_fast(x) or not (memory.flags.c_contiguous and target.flags.c_contiguous):
+        return None
+    runs = []
+    for left, (outer, n, inner) in zip(range(len(stages))[::-1], stages, strict=True):
         place = buffers.scratch(f"reduced {left}", (outer, inner), x.dtype) if left else target.reshape(outer, inner)
-        calls += _along(ufunc, memory.reshape(outer, n, inner), place)
-        memory, sizes = place, sizes[:start] + sizes[stop:]
-    return calls
+        runs.append((memory.reshape(outer, n, inner), place))
+        memory = place
+    return runs
 
 
 def _along(ufunc: np.ufunc, x: Array, out: Array, level: int = 0) -> list[Call]:
@@ -121,38 +153,62 @@ def _along(ufunc: np.ufunc, x: Array, out: Array, level: int = 0) -> list[Call]:
         return _sums_of_rows(x[..., 0], out[:, 0])
     if ufunc is np.add and n <= _MOST_TERMS and _LEAST_PRODUCT // n <= inner < _LONG:
         return [partial(np.matmul, np.ones(n, x.dtype), x, out=out)]
-    if inner >= _LONG or n < 4 or (inner == 1 and n >= _FEW and ufunc is not np.multiply):
+    few = _FEW_FACTORS if ufunc is np.multiply else _FEW
+    if inner == 1 and few < n < _MANY and ufunc is not np.multiply:
+        return _peaks_of_rows(ufunc, x[..., 0], out[:, 0])
+    if inner >= _LONG or n < 4 or (inner == 1 and n >= _MANY and ufunc is not np.multiply):
         return [partial(ufunc.reduce, x, axis=1, out=out)]
-    if inner == 1 and (n < _SHORT or ufunc is not np.multiply):
+    if inner == 1 and n <= few:
         return _by_columns(ufunc, x[..., 0], out[:, 0])
     # Runs side by side make a longer one, and these are reduced first: two halves, or many of some length. What is
     # left at the end goes into the first of them.
-    runs = n // 2 if n * inner <= _FOLD * _LONG else max(1, _LONG // inner)
-    folded = buffers.scratch(f"folded {level}", (outer, runs, inner), x.dtype)
+    long = few if inner == 1 else _LONG
+    runs = n // 2 if n * inner <= _FOLD * long else max(1, long // inner)
+    folded = buffers.scratch(f"folded {level}", (outer, runs * inner), x.dtype)
+    flat = x.reshape(outer, n * inner)
+    whole = flat[:, : n // runs * runs * inner].reshape(outer, n // runs, runs * inner)
     if n // runs == 2:
-        calls = [partial(ufunc, x[:, :runs], x[:, runs : 2 * runs], out=folded)]
+        calls = [partial(ufunc, whole[:, 0], whole[:, 1], out=folded)]
     else:
-        whole = x[:, : n // runs * runs].reshape(outer, -1, runs, inner)
         calls = [partial(ufunc.reduce, whole, axis=1, out=folded)]
     if n % runs:
-        first = folded[:, : n % runs]
-        calls.append(partial(ufunc, first, x[:, n - n % runs :], out=first))
-    return calls + _along(ufunc, folded, out, level + 1)
+        first = folded[:, : n % runs * inner]
+        calls.append(partial(ufunc, first, flat[:, -first.shape[1] :], out=first))
+    return calls + _along(ufunc, folded.reshape(outer, runs, inner), out, level + 1)
 
 
-def _sums_of_rows(x: Array, out: Array) -> list[Call]:
-    """Return the calls that add up rows, ``(m, n) -> (m,)``: products of pieces of them with ones, and their sums."""
+def _sums_of_rows(x: Array, out: Array, squares: bool = False) -> list[Call]:
+    """Return the calls that add up rows, or their squares, ``(m, n) -> (m,)``: in pieces, then those of the pieces."""
+
+    def sums(piece: Array, target: Array) -> Call:
+        if squares:
+            return partial(np.vecdot, piece, piece, out=target)
+        return partial(np.matmul, piece, np.ones(piece.shape[-1], x.dtype), out=target)
+
     m, n = x.shape
-    ones = np.ones(min(n, _MOST_TERMS), x.dtype)
     if n <= _MOST_TERMS:
-        return [partial(np.matmul, x, ones, out=out)]
+        return [sums(x, out)]
     pieces, rest = divmod(n, _MOST_TERMS)
-    sums = buffers.scratch("sums", (m, pieces + 1), x.dtype)
-    whole = x[:, : n - rest].reshape(m, pieces, -1)
+    parts = buffers.scratch("sums", (m, pieces + 1), x.dtype)
     return [
-        partial(np.matmul, whole, ones, out=sums[:, :pieces]),
-        partial(np.matmul, x[:, n - rest :], ones[:rest], out=sums[:, pieces]),
-        partial(np.add.reduce, sums, axis=1, out=out),
+        sums(x[:, : n - rest].reshape(m, pieces, -1), parts[:, :pieces]),
+        sums(x[:, n - rest :], parts[:, pieces]),
+        partial(np.add.reduce, parts, axis=1, out=out),
+    ]
+
+
+def _peaks_of_rows(ufunc: np.ufunc, x: Array, out: Array) -> list[Call]:
+    """Return the calls that find the largest or smallest elements of rows, ``(m, n) -> (m,)``.
+
+    NumPy finds where they are faster than what they are.
+    """
+    m, n = x.shape
+    find = np.argmax if ufunc is np.maximum else np.argmin
+    places = buffers.scratch("places", (m,), np.intp)
+    return [
+        partial(find, x, 1, out=places),
+        partial(np.add, places, np.arange(0, m * n, n), out=places),
+        partial(np.take, x.reshape(-1), places, out=out, mode="clip"),
     ]
 
 
@@ -171,14 +227,19 @@ def _by_columns(ufunc: np.ufunc, x: Array, out: Array) -> list[Call]:
 # ------------------------------------------------------------------------------------- sums of functions
 
 
-def _sum_of(x: Array, axes: Axes, steps: Callable[[Array, Part, Array], list[Call]]) -> Array:
-    """The sum over `axes`, kept with size one, of what ``steps(x[part], part, out)`` write into `out`."""
+def _sum_of(
+    x: Array, axes: Axes, calls: Callable[[Part, Array, Array], list[Call]], small: Array | None = None
+) -> Array:
+    """The sum over `axes`, kept with size one, of a function of the elements, which may depend on a small array.
+
+    ``calls(part, terms, out)`` says how to compute that of a part, with room for as many terms.
+    """
 
     def plan(part: Part, out: Array) -> list[Call]:
-        terms = scratch_like("terms", x[part], 1)[0, ...]
-        return [*steps(x[part], part, terms), *reducing(np.add, terms, axes, out)]
+        return calls(part, scratch_like("terms", x[part], 1)[0, ...], out)
 
-    return _in_parts(np.add, x, axes, _parts(x, _STEPS_LARGE, _STEPS_BLOCK), plan)
+    with run_by_run() if small is not None and repeats_in_runs(small, x) else nullcontext():
+        return _in_parts(np.add, x, axes, _parts(x, _STEPS_LARGE, _STEPS_BLOCK), plan)
 
 
 def _along_part(part: Part, x: Array) -> Array:
@@ -186,25 +247,37 @@ def _along_part(part: Part, x: Array) -> Array:
     return x[tuple(cut if n != 1 else slice(None) for cut, n in zip(part, x.shape, strict=False))]
 
 
+def _sum_of_squares(x: Array, axes: Axes, terms: Array, out: Array) -> list[Call]:
+    """Return the calls that add up squares over `axes` into `out`; `terms` may be `x`."""
+    stages = _in_stages(x, axes, out)
+    if stages is None or stages[0][0].shape[2] != 1 or stages[0][0].shape[1] < _FEW:
+        return [partial(np.square, x, out=terms), *reducing(np.add, terms, axes, out)]
+    (rows, sums), *others = stages
+    calls = _sums_of_rows(rows[..., 0], sums[:, 0], squares=True)
+    return calls + [call for source, target in others for call in _along(np.add, source, target)]
+
+
 def variation(x: Array, mean: Array, axes: Axes) -> Array:
     """Return ``sum((x - mean)²)`` over `axes`, kept with size one; so has `mean` them."""
 
-    def steps(x: Array, part: Part, out: Array) -> list[Call]:
-        return [partial(np.subtract, x, _along_part(part, mean), out=out), partial(np.square, out, out=out)]
+    def calls(part: Part, terms: Array, out: Array) -> list[Call]:
+        difference = partial(np.subtract, x[part], _along_part(part, mean), out=terms)
+        return [difference, *_sum_of_squares(terms, axes, terms, out)]
 
-    return _sum_of(x, axes, steps)
+    return _sum_of(x, axes, calls, mean)
 
 
 def sum_of_powers(x: Array, p: float, axes: Axes) -> Array:
     """Return ``sum(abs(x) ** p)`` over `axes`, kept with size one."""
 
-    def steps(x: Array, part: Part, out: Array) -> list[Call]:
+    def calls(part: Part, terms: Array, out: Array) -> list[Call]:
         if p == 2:
-            return [partial(np.square, x, out=out)]
-        size = partial(np.absolute, x, out=out)
-        return [size] if p == 1 else [size, partial(np.power, out, p, out=out)]
+            return _sum_of_squares(x[part], axes, terms, out)
+        sizes = [partial(np.absolute, x[part], out=terms)]
+        powers = [] if p == 1 else [partial(np.power, terms, p, out=terms)]
+        return [*sizes, *powers, *reducing(np.add, terms, axes, out)]
 
-    return _sum_of(x, axes, steps)
+    return _sum_of(x, axes, calls)
 
 
 def log_sum_exp(x: Array, axes: Axes) -> Array:
@@ -212,9 +285,10 @@ def log_sum_exp(x: Array, axes: Axes) -> Array:
     peak = reduce(np.maximum, x, axes)
     peak = np.where(np.isfinite(peak), peak, x.dtype.type(0))
 
-    def steps(x: Array, part: Part, out: Array) -> list[Call]:
-        return [partial(np.subtract, x, _along_part(part, peak), out=out), partial(np.exp, out, out=out)]
+    def calls(part: Part, terms: Array, out: Array) -> list[Call]:
+        differences = partial(np.subtract, x[part], _along_part(part, peak), out=terms)
+        return [differences, partial(np.exp, terms, out=terms), *reducing(np.add, terms, axes, out)]
 
-    total = _sum_of(x, axes, steps)
+    total = _sum_of(x, axes, calls, peak)
     with np.errstate(divide="ignore"):  # of nothing but -inf the result is -inf
         return np.asarray(np.log(total) + peak)
