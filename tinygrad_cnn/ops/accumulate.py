@@ -94,9 +94,7 @@ def prod(input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: 
 
 @primitive
 def _cumsum(input: Array, dim: int, from_end: bool = False) -> Array:
-    if from_end:
-        return np.flip(kernels.cumulative_sum(np.flip(input, dim), dim), dim)
-    return kernels.cumulative_sum(input, dim)
+    return kernels.cumulative_sum(input, dim, from_end)
 
 
 @_cumsum.vjp("input")
