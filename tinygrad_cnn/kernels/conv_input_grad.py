@@ -95,7 +95,7 @@ def _by_rows(g: Array, w: Array, s: Geometry, out: Array) -> None:
         terms = sums.reshape(len(matrix), n, height, pitch, -1, s.c)[:, :, :, left : left + s.w]
         # x row h gets tap i of the gradient's row h + top - i
         shifts = [(i, low + i - top - first) for i in range(s.kh)]
-        taps = terms[..., 0, :] if rows_apart else np.moveaxis(terms[0], 3, 0)
+        taps = terms[..., 0, :] if rows_apart else terms[0].transpose(3, 0, 1, 2, 4)
         _add_rows(part, [(taps[i], shift) for i, shift in shifts], calls)
         return calls
 
