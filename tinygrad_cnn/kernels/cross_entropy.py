@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels.buffers import SMALLEST, scratch
 from tinygrad_cnn.kernels.elementwise import empty_like
-from tinygrad_cnn.kernels.lines import Lines, Part, lines_of, sums, with_each
+from tinygrad_cnn.kernels.lines import Lines, Part, lines_of, sums, sums_of_products, with_each
 from tinygrad_cnn.kernels.softmax import exponentials, shifted_exponentials
 from tinygrad_cnn.kernels.threads import Call
 
@@ -109,7 +109,8 @@ def distribution_losses(x: Array, q: Array, keep: bool) -> tuple[Array, Array, P
     mean, weight = lines.statistic(x.dtype), lines.statistic(x.dtype)
 
     def mean_of(part: Part, exponents: Array) -> list[Call]:
-        return [*_sums_of_products(q_[part], exponents, mean[part]), sums(q_[part], weight[part])]
+        spare = scratch("product", exponents.shape, x.dtype)
+        return [*sums_of_products(q_[part], exponents, mean[part], spare), sums(q_[part], weight[part])]
 
     # With the peaks subtracted: the loss of what is nearly certain keeps its digits.
     powers, peak, total = _powers(x, lines, shifted_exponentials, keep, mean_of)
@@ -178,14 +179,6 @@ def _outer(values: Array, shares: Array, out: Array) -> Call:
     pairs, rows = np.zeros((len(values), 2), out.dtype), np.zeros((2, len(shares)), out.dtype)
     pairs[:, 0], rows[0] = values[:, 0, 0], shares
     return partial(np.matmul, pairs, rows, out=out[:, :, 0])
-
-
-def _sums_of_products(a: Array, b: Array, out: Array) -> list[Call]:
-    """The calls for the sums of ``a * b`` along lines."""
-    if a.shape[2] == 1:
-        return [partial(np.vecdot, a[:, :, 0], b[:, :, 0], out=out[:, 0, 0])]
-    product = scratch("product", a.shape, a.dtype)
-    return [partial(np.multiply, a, b, out=product), sums(product, out)]
 
 
 def _sum_of_products(a: Array, b: Array) -> Array:

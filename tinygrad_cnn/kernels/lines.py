@@ -19,7 +19,7 @@ from tinygrad_cnn.kernels.runs import LONG_RUN, run_by_run
 from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import Call
 
-__all__ = ["Lines", "Part", "lines_of", "peaks", "sums", "with_each"]
+__all__ = ["Lines", "Part", "lines_of", "peaks", "sums", "sums_of_products", "with_each"]
 
 Array = NDArray[Any]
 Part = tuple[slice, ...]
@@ -28,7 +28,7 @@ Part = tuple[slice, ...]
 _BLOCK = 1 << 18
 # Below, all is done at once: a second thread does not help, and BLAS uses one for a product with a vector anyway.
 _SMALL = 1 << 15
-# The maxima of rows of at most so many elements are found faster column by column.
+# The maxima of rows of at most so many elements are found faster column by column, and their products one by one.
 _NARROW = 32
 # Elements below which short runs do not matter.
 _LEAST_COPY = 1 << 12
@@ -119,6 +119,13 @@ def sums(x: Array, out: Array, weights: Array | None = None) -> Call:
     if x.shape[2] == 1:
         return partial(np.matmul, x[:, :, 0], weights, out=out[:, 0, 0])
     return partial(np.matmul, weights[None], x, out=out)
+
+
+def sums_of_products(a: Array, b: Array, out: Array, spare: Array) -> list[Call]:
+    """The calls for the sums of ``a * b`` along lines; `spare` is for the products, if they have to be written."""
+    if a.shape[2] == 1 and a.shape[1] > _NARROW:
+        return [partial(np.vecdot, a[:, :, 0], b[:, :, 0], out=out[:, 0, 0])]
+    return [partial(np.multiply, a, b, out=spare), sums(spare, out)]
 
 
 def peaks(x: Array, out: Array) -> list[Call]:

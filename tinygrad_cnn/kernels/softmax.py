@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels.buffers import scratch
 from tinygrad_cnn.kernels.elementwise import empty_like
-from tinygrad_cnn.kernels.lines import Part, lines_of, peaks, sums, with_each
+from tinygrad_cnn.kernels.lines import Part, lines_of, peaks, sums, sums_of_products, with_each
+from tinygrad_cnn.kernels.reduction import need_no_shift
 from tinygrad_cnn.kernels.threads import Call
 
 __all__ = ["exponentials", "log_softmax", "log_softmax_grad", "shifted_exponentials", "softmax", "softmax_grad"]
 
 Array = NDArray[Any]
-
-# Sums of powers that need no shift: none is near overflow, and what underflow takes is less than 2**-116 of the sum.
-_LEAST, _MOST = 2.0**-10, 2.0**60
 
 # What else is to be found of exponents: given these, returns calls.
 Moments = Callable[[Array], list[Call]]
@@ -43,16 +41,12 @@ def shifted_exponentials(x: Array, powers: Array, peak: Array, total: Array, and
 def exponentials(x: Array, powers: Array, peak: Array, total: Array, and_of: Moments = _nothing) -> list[Call]:
     """As `shifted_exponentials`, with the peak 0 where no power overflows or gets lost without.
 
-    To find the maxima and subtract them takes longer than the powers. A sum tells in the end whether that was needed:
-    then all is computed again. Meanwhile NumPy's warning of an overflow has to be ignored.
+    The sums tell in the end whether a shift was needed: then all is computed again. Meanwhile NumPy's warning of an
+    overflow has to be ignored.
     """
-    if x.dtype.itemsize < 4:  # half precision soon comes to its ends
-        return shifted_exponentials(x, powers, peak, total, and_of)
 
     def shift_if_needed() -> None:
-        least = np.minimum.reduce(total, axis=None, initial=1)
-        most = np.maximum.reduce(total, axis=None, initial=1)
-        if least >= _LEAST and most <= _MOST:
+        if need_no_shift(total):
             peak.fill(0)
         else:
             for call in shifted_exponentials(x, powers, peak, total, and_of):
@@ -88,8 +82,7 @@ def softmax_grad(g: Array, y: Array, dim: int) -> Array:
     def plan(part: Part) -> list[Call]:
         out = by_x_[part]
         return [
-            partial(np.multiply, g_[part], y_[part], out=out),
-            sums(out, total[part]),
+            *sums_of_products(g_[part], y_[part], total[part], out),
             *with_each(np.subtract, g_[part], total[part], out),
             partial(np.multiply, out, y_[part], out=out),
         ]

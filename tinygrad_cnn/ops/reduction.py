@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +15,9 @@ import numpy as np
 from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_dim, check_dims, check_float, check_tensor
 from tinygrad_cnn.kernels import reduction as kernels
+from tinygrad_cnn.kernels.elementwise import Step, blockwise
 from tinygrad_cnn.ops.dtypes import as_dtype, fractional
-from tinygrad_cnn.ops.elementwise import cast, clone, eq, exp, maximum, minimum, where
+from tinygrad_cnn.ops.elementwise import cast, clone, eq, maximum, minimum, where
 from tinygrad_cnn.ops.indexing import gather
 from tinygrad_cnn.ops.shape import expand, reshape, squeeze
 from tinygrad_cnn.types import Array, Dims, DTypeLike
@@ -313,8 +315,34 @@ def _logsumexp(input: Array, dims: tuple[int, ...], keepdim: bool) -> Array:
 
 @_logsumexp.vjp("input")
 def _(g, input, output, dims):
-    shape = input.shape
-    return _spread(g, shape, dims) * exp(input - _keep(output, shape, dims))
+    return _scaled_exp(_keep(g, input.shape, dims), input, _keep(output, input.shape, dims))
+
+
+@primitive
+def _scaled_exp(scale: Array, input: Array, shift: Array) -> Array:
+    """``scale * exp(input - shift)``, for scales and shifts that are spread over the input."""
+    return blockwise(_steps_of_scaled_exp, scale, shift, input)
+
+
+def _steps_of_scaled_exp(scale: Array, shift: Array, x: Array, out: Array) -> Iterator[Step]:
+    yield np.subtract, x, shift, out
+    yield np.exp, out, out
+    yield np.multiply, out, scale, out
+
+
+@_scaled_exp.vjp("scale")
+def _(g, input, shift):
+    return _scaled_exp(g, input, shift)
+
+
+@_scaled_exp.vjp("input")
+def _(g, output):
+    return g * output
+
+
+@_scaled_exp.vjp("shift")
+def _(g, output):
+    return -g * output
 
 
 def logsumexp(input: Array, dim: Dims, keepdim: bool = False) -> Array:
