@@ -14,7 +14,7 @@ RANDOM = np.random.default_rng(0)
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks so small that every array here is several."""
-    for name, size in {"_BLOCK": 64, "_SMALL": 0, "_LEAST_COPY": 0, "_NARROW": 6, "LONG_RUN": 8}.items():
+    for name, size in {"_BLOCK": 64, "_SMALL": 0, "_THREADS": 0, "_LEAST_COPY": 0, "_NARROW": 6, "LONG_RUN": 8}.items():
         monkeypatch.setattr(lines, name, size)
 
 

@@ -26,8 +26,10 @@ Part = tuple[slice, ...]
 
 # Elements of a block: what goes in and what comes out fit into the second-level cache.
 _BLOCK = 1 << 18
-# Below, all is done at once: a second thread does not help, and BLAS uses one for a product with a vector anyway.
+# Up to here all is done at once: BLAS uses one thread for a product with a vector anyway.
 _SMALL = 1 << 15
+# From here on a second thread helps: what it takes to bring one in, and to take turns with it, is as much as the work.
+_THREADS = 3 << 16
 # The maxima of rows of at most so many elements are found faster column by column, and their products one by one.
 _NARROW = 32
 # Elements below which short runs do not matter.
@@ -89,7 +91,7 @@ class Lines:
                 call()
             return
         axis = 0 if self.shape[0] > 1 else 2
-        parts = balanced(self.shape[axis], max(2, -(-self.size // _BLOCK)))
+        parts = balanced(self.shape[axis], 1 if self.size < _THREADS else max(2, -(-self.size // _BLOCK)))
         blocks = [(*(slice(None),) * axis, part) for part in parts]
         with run_by_run() if _has_long_runs(self.shape) else nullcontext():
             parallel_products(plan, blocks, self.size << 10)
