@@ -195,6 +195,9 @@ def test_other_products_are_numpys(a, b):
         ((2, 0, 30), (30, 9)),
         ((40, 1), (1, 50)),
         ((3, 40, 1), (3, 1, 50)),
+        ((4, 1, 40, 1), (3, 1, 50)),
+        ((5, 1), (3, 1, 300)),
+        ((2, 0, 1), (1, 50)),
     ],
 )
 @pytest.mark.parametrize("transposed", [False, True])

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
 from tinygrad_cnn.kernels.blas import SMALL_WORK, parallel_products, single_threaded
+from tinygrad_cnn.kernels.elementwise import slices
 from tinygrad_cnn.kernels.geometry import shares_of
+from tinygrad_cnn.kernels.runs import LONG_RUN, run_by_run
 from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
@@ -32,8 +34,8 @@ _MANY_TERMS = 8
 _READ_WORK = 10
 # `numpy.matmul` keeps the interpreter lock, however long it takes, if it has no more results than this.
 _LOCKED = 500
-# Elements of a part of an outer product.
-_LARGE = 1 << 17
+# Elements from which on a second thread helps with an outer product, and those of a part.
+_LARGE, _PART = 1 << 18, 1 << 19
 
 
 def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
@@ -51,12 +53,11 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
         Where to put the result; must not overlap with `a` and `b`.
     """
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2] or a.dtype != b.dtype or a.dtype.kind != "f":
-        with single_threaded:
-            return np.matmul(a, b, out=out)
+        return _at_once(a, b, out)
     m, k, n = *a.shape[-2:], b.shape[-1]
+    if k == 1 and out is None:
+        return _outer(a, b)
     if a.ndim == 2 and b.ndim == 2:
-        if k == 1 and out is None:
-            return _outer(a, b)
         return np.matmul(a, b, out=out) if m * n * k <= SMALL_WORK else _sliced(a, b, out)
     if b.ndim == 2 and out is None and a.flags.c_contiguous:  # one product instead of many
         return matmul(a.reshape(math.prod(a.shape[:-1]), k), b).reshape(*a.shape[:-1], n)
@@ -82,25 +83,41 @@ def small_products(a: Array, b: Array, out: Array) -> list[Call]:
     return calls
 
 
+def _at_once(a: Array, b: Array, out: Array | None) -> Array:
+    with single_threaded:
+        return np.matmul(a, b, out=out)
+
+
 def _outer(a: Array, b: Array) -> Array:
-    """The product of a column and a row."""
-    out = buffers.empty((a.shape[0], b.shape[1]), a.dtype)
-    if out.size < _LARGE:
-        return np.multiply(a, b, out=out)
-    parts = balanced(len(a), max(2, out.size // _LARGE))
-    parallel_calls(lambda part: [partial(np.multiply, a[part], b, out=out[part])], parts)
+    """Products of columns and rows, ``(..., m, 1) @ (..., 1, n)``."""
+    out = buffers.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), a.dtype)
+    a, b = (x.reshape((1,) * (out.ndim - x.ndim) + x.shape) for x in (a, b))
+
+    def plan(part: tuple[slice, ...]) -> list[Call]:
+        column, row = (
+            x[tuple(cut if n > 1 else slice(1) for cut, n in zip(part, x.shape, strict=False))] for x in (a, b)
+        )
+        if out.shape[-1] >= LONG_RUN:
+            return [partial(np.multiply, column, row, out=out[part])]
+        # For short rows this is twice as fast.
+        return [partial(np.einsum, "...i,...j->...ij", column[..., 0], row[..., 0, :], out=out[part])]
+
+    parts: list[tuple[slice, ...]] = slices(out, _PART) if out.size >= _LARGE else [()]
+    with run_by_run():
+        parallel_calls(plan, parts)
     return out
 
 
 def _batched(a: Array, b: Array, out: Array | None) -> Array:
     """Products of stacks of matrices, cut along the longest dimension of the stack."""
-    stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    stack = a.shape[:-2] if a.shape[:-2] == b.shape[:-2] else np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     m, k, n = *a.shape[-2:], b.shape[-1]
     if out is None:
         out = buffers.empty((*stack, m, n), a.dtype)
     work = out.size * k
-    if work <= SMALL_WORK:
-        return np.matmul(a, b, out=out)
+    shares = shares_of(work)
+    if shares == 1:
+        return np.matmul(a, b, out=out) if work <= SMALL_WORK else _at_once(a, b, out)
     a, b = (np.broadcast_to(x, (*stack, *x.shape[-2:])) for x in (a, b))
     longest = max(stack)
     before = (slice(None),) * stack.index(longest)
@@ -109,7 +126,7 @@ def _batched(a: Array, b: Array, out: Array | None) -> Array:
         index = (*before, part)
         return [partial(np.matmul, a[index], b[index], out=out[index])]
 
-    parallel_products(plan, balanced(longest, shares_of(work)), work)
+    parallel_products(plan, balanced(longest, shares), work)
     return out
 
 
@@ -122,7 +139,9 @@ def _sliced(a: Array, b: Array, out: Array | None) -> Array:
     count = min(shares_of(m * n * k + (a.size + b.size) * _READ_WORK), -(-longest // _GRAIN))
     ends = [round(longest * i / count / _GRAIN) * _GRAIN for i in range(count)] + [longest]
     parts = [slice(start, stop) for start, stop in pairwise(ends) if start < stop]
-    if longest == k and len(parts) > 1:
+    if len(parts) == 1:
+        return _at_once(a, b, out)
+    if longest == k:
         return _sum_of_terms(a, b, out, parts)
 
     def plan(part: slice) -> list[Call]:
