@@ -228,7 +228,7 @@ def _multiply(first: Term, second: Term, wanted: set[Name]) -> Term:
     sizes = dict(zip((*a_names, *b_names), (*a.shape, *b.shape), strict=True))
     a = _arranged(first, (*batch, *rows, *inner))
     b = _arranged(second, (*batch, *inner, *columns))
-    if not inner and (batch or not (rows and columns)):
+    if not inner and not (rows and columns):
         # Nothing to sum over: broadcasting does it.
         a = _shaped(a, (*(sizes[name] for name in (*batch, *rows)), *(1 for _ in columns)))
         b = _shaped(b, (*(sizes[n] for n in batch), *(1 for _ in rows), *(sizes[n] for n in columns)))

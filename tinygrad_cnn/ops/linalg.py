@@ -28,6 +28,22 @@ def _(g, input):
     return _matmul(input.mT, g)
 
 
+@primitive
+def _dot(input: Array, other: Array) -> Array:
+    a, b = common((input, other))
+    return gemm.matmul(a.reshape(1, -1), b.reshape(-1, 1)).reshape(())
+
+
+@_dot.vjp("input")
+def _(g, other):
+    return g * other
+
+
+@_dot.vjp("other")
+def _(g, input):
+    return g * input
+
+
 def matmul(input: Array, other: Array) -> Array:
     """The matrix product over the last two dimensions; earlier ones are batches and broadcast.
 
@@ -45,6 +61,8 @@ def matmul(input: Array, other: Array) -> Array:
         check_tensor("matmul", name, x)
         if x.ndim == 0:
             raise ValueError(f"matmul: {name} expects at least 1 dimension but got a 0-d tensor")
+    if input.ndim == other.ndim == 1 and input.shape == other.shape:
+        return _dot(input, other)
     a = unsqueeze(input, 0) if input.ndim == 1 else input
     b = unsqueeze(other, 1) if other.ndim == 1 else other
     if a.shape[-1] != b.shape[-2] or not _broadcast(a.shape[:-2], b.shape[:-2]):
