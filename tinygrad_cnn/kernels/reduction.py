@@ -169,12 +169,30 @@ def _along(ufunc: np.ufunc, x: Array, out: Array, level: int = 0) -> list[Call]:
     whole = flat[:, : n // runs * runs * inner].reshape(outer, n // runs, runs * inner)
     if n // runs == 2:
         calls = [partial(ufunc, whole[:, 0], whole[:, 1], out=folded)]
+    elif ufunc is np.add:
+        calls = _sums_of_columns(whole, folded)
     else:
         calls = [partial(ufunc.reduce, whole, axis=1, out=folded)]
     if n % runs:
         first = folded[:, : n % runs * inner]
         calls.append(partial(ufunc, first, flat[:, -first.shape[1] :], out=first))
     return calls + _along(ufunc, folded.reshape(outer, runs, inner), out, level + 1)
+
+
+def _sums_of_columns(x: Array, out: Array) -> list[Call]:
+    """Return the calls that add up columns, ``(outer, n, width) -> (outer, width)``, as `_sums_of_rows`."""
+    outer, n, width = x.shape
+    ones = np.ones(min(n, _MOST_TERMS), x.dtype)
+    if n <= _MOST_TERMS:
+        return [partial(np.matmul, ones, x, out=out)]
+    pieces, rest = divmod(n, _MOST_TERMS)
+    parts = buffers.scratch("sums", (outer, pieces + 1, width), x.dtype)
+    whole = x[:, : n - rest].reshape(outer, pieces, -1, width)
+    return [
+        partial(np.matmul, ones, whole, out=parts[:, :pieces]),
+        partial(np.matmul, ones[:rest], x[:, n - rest :], out=parts[:, pieces]),
+        partial(np.add.reduce, parts, axis=1, out=out),
+    ]
 
 
 def _sums_of_rows(x: Array, out: Array, squares: bool = False) -> list[Call]:
