@@ -168,7 +168,7 @@ def _along(ufunc: np.ufunc, x: Array, out: Array, level: int = 0) -> list[Call]:
     flat = x.reshape(outer, n * inner)
     whole = flat[:, : n // runs * runs * inner].reshape(outer, n // runs, runs * inner)
     if n // runs == 2:
-        calls = [partial(ufunc, whole[:, 0], whole[:, 1], out=folded)]
+        calls: list[Call] = [partial(ufunc, whole[:, 0], whole[:, 1], out=folded)]
     elif ufunc is np.add:
         calls = _sums_of_columns(whole, folded)
     else:
