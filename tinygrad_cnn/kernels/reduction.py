@@ -312,17 +312,21 @@ def need_no_shift(sums: Array) -> bool:
 
 def log_sum_exp(x: Array, axes: Axes) -> Array:
     """Return ``log(sum(exp(x)))`` over `axes`, kept with size one."""
+
+    def powers(part: Part, terms: Array, out: Array) -> list[Call]:
+        return [partial(np.exp, x[part], out=terms), *reducing(np.add, terms, axes, out)]
+
     with np.errstate(over="ignore"):
-        total = _sum_of(x, axes, lambda x, part, out: [partial(np.exp, x, out=out)])
+        total = _sum_of(x, axes, powers)
     if need_no_shift(total):
         return np.asarray(np.log(total))
     peak = reduce(np.maximum, x, axes)
     peak = np.where(np.isfinite(peak), peak, x.dtype.type(0))
 
-    def calls(part: Part, terms: Array, out: Array) -> list[Call]:
+    def shifted_powers(part: Part, terms: Array, out: Array) -> list[Call]:
         differences = partial(np.subtract, x[part], _along_part(part, peak), out=terms)
         return [differences, partial(np.exp, terms, out=terms), *reducing(np.add, terms, axes, out)]
 
-    total = _sum_of(x, axes, calls, peak)
+    total = _sum_of(x, axes, shifted_powers, peak)
     with np.errstate(divide="ignore"):  # of nothing but -inf the result is -inf
         return np.asarray(np.log(total) + peak)
