@@ -20,7 +20,7 @@ LOWERED = "lowered = where(_zero_to_the_zero({}), {}, exponent - 1)"
 LOGARITHM = "g * output * log(where(_power_of_zero(input, exponent), ones_like({}), input))"
 NORM_SCALE = "scale = where(zero, 0, g * where(zero, {}, output) ** (1 - p))"
 SCALE = "scale = g / where(eq(output, 0), {}, output)"
-BEND = "where(gt(input, 0), 0, h * g * (alpha * scale * exp(clamp(input, None, {}))))"
+BEND = "where(gt(input, 0), 0, g * (parameters['alpha'] * parameters['scale'] * exp(clamp(input, None, {}))))"
 IN_SHAPES = "(reshape(by_input, {}.shape), reshape(by_weight, weight.shape), reshape(by_bias, weight.shape))"
 DEVIATIONS = (
     "_spread(scale / freedom if freedom else scale {} math.nan, input.shape, dims) * (input - _mean(input, dims, True))"
@@ -46,11 +46,11 @@ EQUIVALENT: dict[tuple[str, str], str] = {
             "the formula for tensors serves numbers too, just more slowly",
         ),
         ("pow", LOGARITHM.format("output"), LOGARITHM.format("g"), "they have the same shape"),
-        ("_elu_grad", BEND.format(0), BEND.format(1), "what changes is not chosen"),
-        ("_gelu_grad", "x = clamp(input, -40, 40)", "x = clamp(input, -40, 41)", FAR),
-        ("_gelu_grad", "x = clamp(input, -40, 40)", "x = clamp(input, -41, 40)", FAR),
-        ("_gelu_tanh_grad", "x = clamp(input, -10, 10)", "x = clamp(input, -10, 11)", FAR),
-        ("_gelu_tanh_grad", "x = clamp(input, -10, 10)", "x = clamp(input, -11, 10)", FAR),
+        ("_elu_slope", BEND.format(0), BEND.format(1), "what changes is not chosen"),
+        ("_gelu_slope", "x = clamp(input, -40, 40)", "x = clamp(input, -40, 41)", FAR),
+        ("_gelu_slope", "x = clamp(input, -40, 40)", "x = clamp(input, -41, 40)", FAR),
+        ("_gelu_tanh_slope", "x = clamp(input, -10, 10)", "x = clamp(input, -10, 11)", FAR),
+        ("_gelu_tanh_slope", "x = clamp(input, -10, 10)", "x = clamp(input, -11, 10)", FAR),
         ("_std", SCALE.format(1), SCALE.format(2), TIMES_ZERO),
         ("_norm", NORM_SCALE.format(1), NORM_SCALE.format(2), "where it is chosen the other choice follows"),
         ("_standardize", IN_SHAPES.format("input"), IN_SHAPES.format("g"), "they have the same shape"),

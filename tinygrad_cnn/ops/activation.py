@@ -1,9 +1,8 @@
 """Smooth activation functions: value, gradient, and the derivative of that, one after the other.
 
 If a call is recorded, the kernel computes value and derivative in one go through memory, and the gradient is `g` times
-the derivative that was kept. For the derivatives of the gradient, that is a constant: the formula of the second
-derivative is written out, from the input, and all higher ones follow from it. But for `sigmoid` these functions take
-floating tensors alone.
+the derivative that was kept. That is a function of the input again: its own derivative, the second one, is written out,
+and all higher ones follow from it. But for `sigmoid` these functions take floating tensors alone.
 `inplace`, where PyTorch has it, has no effect: the result is always new.
 """
 
@@ -13,26 +12,40 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from tinygrad_cnn.autograd import Residuals, primitive
+from tinygrad_cnn.autograd import Primitive, Residuals, primitive
 from tinygrad_cnn.errors import check_float, check_floating
 from tinygrad_cnn.kernels import activation as kernels
-from tinygrad_cnn.kernels.elementwise import apply, blockwise, blockwise_pair
+from tinygrad_cnn.kernels.elementwise import blockwise, blockwise_pair
 from tinygrad_cnn.ops.dtypes import fractional
-from tinygrad_cnn.ops.elementwise import clamp, exp, gt, tanh, where
+from tinygrad_cnn.ops.elementwise import clamp, exp, gt, mul, tanh, where
 from tinygrad_cnn.ops.functions import gaussian
 from tinygrad_cnn.types import Array
 
 
-def with_slope(
-    value: Callable[..., Any], both: Callable[..., Any], input: Array, recorded: bool, **parameters: float
-) -> Array | Residuals:
-    """What the steps of `value` write; if it is recorded, those of `both`, which also write the residual ``slope``."""
-    if not recorded:
-        return blockwise(value, input, **parameters)
-    output, slope = blockwise_pair(both, input, **parameters)
-    return Residuals(output, slope=slope)
+def smooth(name: str, value: Callable[..., Any], both: Callable[..., Any]) -> tuple[Primitive, Primitive]:
+    """An activation function and its derivative: two primitives of an input and the parameters of the steps.
+
+    The steps of `value` compute the function alone; those of `both`, for calls that are recorded, its derivative too.
+    The second primitive is given that: it merely says of what it is a function. Its own VJP is for the caller to add.
+    """
+
+    def function(input: Array, parameters: dict[str, float], *, recorded: bool) -> Array | Residuals:
+        if not recorded:
+            return blockwise(value, input, **parameters)
+        output, slope = blockwise_pair(both, input, **parameters)
+        return Residuals(output, known=slope)
+
+    def derivative(known: Array, input: Array, parameters: dict[str, float]) -> Array:
+        return known
+
+    function.__name__, derivative.__name__ = name, f"{name}_slope"
+    activation, slope = primitive(function), primitive(derivative, constants=("known",))
+
+    @activation.vjp("input")
+    def _(g, known, input, parameters):
+        return mul(g, slope(known, input, parameters))
+
+    return activation, slope
 
 
 # -------------------------------------------------------------------------------- sigmoid, SiLU and Mish
@@ -66,95 +79,44 @@ def _(h, g, output):
 
 def logsigmoid(input: Array) -> Array:
     """``log(sigmoid(input))``, without overflow; its derivative is ``sigmoid(-input)``."""
-    return _logsigmoid(check_floating("logsigmoid", "input", input))
+    return _logsigmoid(check_floating("logsigmoid", "input", input), {})
 
 
-@primitive
-def _logsigmoid(input: Array, *, recorded: bool) -> Array | Residuals:
-    return with_slope(kernels.log_sigmoid, kernels.log_sigmoid_slope, input, recorded)
+_logsigmoid, _logsigmoid_slope = smooth("_logsigmoid", kernels.log_sigmoid, kernels.log_sigmoid_slope)
 
 
-@_logsigmoid.vjp("input")
-def _(g, input, slope):
-    return _logsigmoid_grad(g, input, slope)
-
-
-@primitive(constants=("slope",))
-def _logsigmoid_grad(g: Array, input: Array, slope: Array) -> Array:
-    return apply(np.multiply, g, slope)
-
-
-@_logsigmoid_grad.vjp("g")
-def _(h, input, slope):
-    return _logsigmoid_grad(h, input, slope)
-
-
-@_logsigmoid_grad.vjp("input")
-def _(h, g, input):
+@_logsigmoid_slope.vjp("input")
+def _(g, input):
     s = sigmoid(input)
-    return -h * g * (s * (1 - s))
+    return -g * (s * (1 - s))
 
 
 def silu(input: Array, inplace: bool = False) -> Array:
     """``input * sigmoid(input)``, also called swish (Elfwing et al. 2017, arXiv:1702.03118)."""
-    return _silu(check_floating("silu", "input", input))
+    return _silu(check_floating("silu", "input", input), {})
 
 
-@primitive
-def _silu(input: Array, *, recorded: bool) -> Array | Residuals:
-    return with_slope(kernels.silu, kernels.silu_slope, input, recorded)
+_silu, _silu_slope = smooth("_silu", kernels.silu, kernels.silu_slope)
 
 
-@_silu.vjp("input")
-def _(g, input, slope):
-    return _silu_grad(g, input, slope)
-
-
-@primitive(constants=("slope",))
-def _silu_grad(g: Array, input: Array, slope: Array) -> Array:
-    return apply(np.multiply, g, slope)
-
-
-@_silu_grad.vjp("g")
-def _(h, input, slope):
-    return _silu_grad(h, input, slope)
-
-
-@_silu_grad.vjp("input")
-def _(h, g, input):
+@_silu_slope.vjp("input")
+def _(g, input):
     s = sigmoid(input)
-    return h * g * (s * (1 - s) * (2 + input * (1 - 2 * s)))
+    return g * (s * (1 - s) * (2 + input * (1 - 2 * s)))
 
 
 def mish(input: Array, inplace: bool = False) -> Array:
     """``input * tanh(log(1 + exp(input)))`` (Misra 2019, arXiv:1908.08681)."""
-    return _mish(check_floating("mish", "input", input))
+    return _mish(check_floating("mish", "input", input), {})
 
 
-@primitive
-def _mish(input: Array, *, recorded: bool) -> Array | Residuals:
-    return with_slope(kernels.mish, kernels.mish_slope, input, recorded)
+_mish, _mish_slope = smooth("_mish", kernels.mish, kernels.mish_slope)
 
 
-@_mish.vjp("input")
-def _(g, input, slope):
-    return _mish_grad(g, input, slope)
-
-
-@primitive(constants=("slope",))
-def _mish_grad(g: Array, input: Array, slope: Array) -> Array:
-    return apply(np.multiply, g, slope)
-
-
-@_mish_grad.vjp("g")
-def _(h, input, slope):
-    return _mish_grad(h, input, slope)
-
-
-@_mish_grad.vjp("input")
-def _(h, g, input):
-    s, t = sigmoid(input), tanh(-_logsigmoid(-input))
-    return h * g * ((1 - t * t) * s * (2 + input * (1 - s - 2 * t * s)))
+@_mish_slope.vjp("input")
+def _(g, input):
+    s, t = sigmoid(input), tanh(-logsigmoid(-input))
+    return g * ((1 - t * t) * s * (2 + input * (1 - s - 2 * t * s)))
 
 
 # ------------------------------------------------------------------------------------------------ GELU
@@ -179,61 +141,27 @@ def gelu(input: Array, approximate: str = "none") -> Array:
     check_floating("gelu", "input", input)
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate expects 'none' or 'tanh' but got {approximate!r}")
-    return _gelu(input) if approximate == "none" else _gelu_tanh(input)
+    return _gelu(input, {}) if approximate == "none" else _gelu_tanh(input, {})
 
 
-@primitive
-def _gelu(input: Array, *, recorded: bool) -> Array | Residuals:
-    return with_slope(kernels.gelu, kernels.gelu_slope, input, recorded)
+_gelu, _gelu_slope = smooth("_gelu", kernels.gelu, kernels.gelu_slope)
 
 
-@_gelu.vjp("input")
-def _(g, input, slope):
-    return _gelu_grad(g, input, slope)
-
-
-@primitive(constants=("slope",))
-def _gelu_grad(g: Array, input: Array, slope: Array) -> Array:
-    return apply(np.multiply, g, slope)
-
-
-@_gelu_grad.vjp("g")
-def _(h, input, slope):
-    return _gelu_grad(h, input, slope)
-
-
-@_gelu_grad.vjp("input")
-def _(h, g, input):
+@_gelu_slope.vjp("input")
+def _(g, input):
     x = clamp(input, -40, 40)  # beyond, the density is 0; squares stay finite
-    return h * g * (gaussian(x * math.sqrt(0.5)) / math.sqrt(2 * math.pi) * (2 - x * x))
+    return g * (gaussian(x * math.sqrt(0.5)) / math.sqrt(2 * math.pi) * (2 - x * x))
 
 
-@primitive
-def _gelu_tanh(input: Array, *, recorded: bool) -> Array | Residuals:
-    return with_slope(kernels.gelu_tanh, kernels.gelu_tanh_slope, input, recorded)
+_gelu_tanh, _gelu_tanh_slope = smooth("_gelu_tanh", kernels.gelu_tanh, kernels.gelu_tanh_slope)
 
 
-@_gelu_tanh.vjp("input")
-def _(g, input, slope):
-    return _gelu_tanh_grad(g, input, slope)
-
-
-@primitive(constants=("slope",))
-def _gelu_tanh_grad(g: Array, input: Array, slope: Array) -> Array:
-    return apply(np.multiply, g, slope)
-
-
-@_gelu_tanh_grad.vjp("g")
-def _(h, input, slope):
-    return _gelu_tanh_grad(h, input, slope)
-
-
-@_gelu_tanh_grad.vjp("input")
-def _(h, g, input):
+@_gelu_tanh_slope.vjp("input")
+def _(g, input):
     x = clamp(input, -10, 10)  # beyond, 1 - t² is 0; cubes stay finite
     t = tanh(x * (kernels.GELU_A + kernels.GELU_B * (x * x)))
     slope = kernels.GELU_A + 3 * kernels.GELU_B * (x * x)
-    return h * g * ((1 - t * t) * (slope + 3 * kernels.GELU_B * (x * x) - x * t * (slope * slope)))
+    return g * ((1 - t * t) * (slope + 3 * kernels.GELU_B * (x * x) - x * t * (slope * slope)))
 
 
 # -------------------------------------------------------------------------- softplus and exponential units
@@ -256,39 +184,23 @@ def softplus(input: Array, beta: float = 1.0, threshold: float = 20.0) -> Array:
         If `input` is not floating, or a parameter is not a number.
     """
     check_floating("softplus", "input", input)
-    return _softplus(input, check_float("softplus", "beta", beta), check_float("softplus", "threshold", threshold))
+    parameters = {"beta": beta, "threshold": threshold}
+    return _softplus(input, {name: check_float("softplus", name, value) for name, value in parameters.items()})
 
 
-@primitive
-def _softplus(input: Array, beta: float, threshold: float, *, recorded: bool) -> Array | Residuals:
-    return with_slope(kernels.softplus, kernels.softplus_slope, input, recorded, beta=beta, threshold=threshold)
+_softplus, _softplus_slope = smooth("_softplus", kernels.softplus, kernels.softplus_slope)
 
 
-@_softplus.vjp("input")
-def _(g, input, beta, threshold, slope):
-    return _softplus_grad(g, input, beta, threshold, slope)
-
-
-@primitive(constants=("slope",))
-def _softplus_grad(g: Array, input: Array, beta: float, threshold: float, slope: Array) -> Array:
-    return apply(np.multiply, g, slope)
-
-
-@_softplus_grad.vjp("g")
-def _(h, input, beta, threshold, slope):
-    return _softplus_grad(h, input, beta, threshold, slope)
-
-
-@_softplus_grad.vjp("input")
-def _(h, g, input, beta, threshold):
-    scaled = input * beta
+@_softplus_slope.vjp("input")
+def _(g, input, parameters):
+    scaled = input * parameters["beta"]
     s = sigmoid(scaled)
-    return where(gt(scaled, threshold), 0, h * g * (s * (1 - s) * beta))
+    return where(gt(scaled, parameters["threshold"]), 0, g * (s * (1 - s) * parameters["beta"]))
 
 
 def elu(input: Array, alpha: float = 1.0, inplace: bool = False) -> Array:
     """`input` where it is positive, else ``alpha * (exp(input) - 1)`` (Clevert et al., arXiv:1511.07289)."""
-    return _elu(check_floating("elu", "input", input), check_float("elu", "alpha", alpha), 1.0)
+    return _elu(check_floating("elu", "input", input), {"alpha": check_float("elu", "alpha", alpha), "scale": 1.0})
 
 
 #: Klambauer et al. 2017, arXiv:1706.02515: with these, mean 0 and variance 1 are a fixed point.
@@ -298,29 +210,12 @@ _SELU_SCALE = 1.0507009873554804934193349852946
 
 def selu(input: Array, inplace: bool = False) -> Array:
     """``scale * elu(input, alpha)`` with the two constants of self-normalising networks (arXiv:1706.02515)."""
-    return _elu(check_floating("selu", "input", input), _SELU_ALPHA, _SELU_SCALE)
+    return _elu(check_floating("selu", "input", input), {"alpha": _SELU_ALPHA, "scale": _SELU_SCALE})
 
 
-@primitive
-def _elu(input: Array, alpha: float, scale: float, *, recorded: bool) -> Array | Residuals:
-    return with_slope(kernels.elu, kernels.elu_slope, input, recorded, alpha=alpha, scale=scale)
+_elu, _elu_slope = smooth("_elu", kernels.elu, kernels.elu_slope)
 
 
-@_elu.vjp("input")
-def _(g, input, alpha, scale, slope):
-    return _elu_grad(g, input, alpha, scale, slope)
-
-
-@primitive(constants=("slope",))
-def _elu_grad(g: Array, input: Array, alpha: float, scale: float, slope: Array) -> Array:
-    return apply(np.multiply, g, slope)
-
-
-@_elu_grad.vjp("g")
-def _(h, input, alpha, scale, slope):
-    return _elu_grad(h, input, alpha, scale, slope)
-
-
-@_elu_grad.vjp("input")
-def _(h, g, input, alpha, scale):
-    return where(gt(input, 0), 0, h * g * (alpha * scale * exp(clamp(input, None, 0))))
+@_elu_slope.vjp("input")
+def _(g, input, parameters):
+    return where(gt(input, 0), 0, g * (parameters["alpha"] * parameters["scale"] * exp(clamp(input, None, 0))))

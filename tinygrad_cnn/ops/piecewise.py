@@ -9,13 +9,13 @@ import math
 
 import numpy as np
 
-from tinygrad_cnn.autograd import Residuals, primitive
+from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_float, check_floating, check_tensor
 from tinygrad_cnn.kernels import activation as kernels
-from tinygrad_cnn.kernels.elementwise import apply, blockwise
+from tinygrad_cnn.kernels.elementwise import blockwise
 from tinygrad_cnn.kernels.elementwise import relu as relu_kernel
 from tinygrad_cnn.kernels.elementwise import relu_grad as relu_grad_kernel
-from tinygrad_cnn.ops.activation import with_slope
+from tinygrad_cnn.ops.activation import smooth
 from tinygrad_cnn.ops.elementwise import clamp, gt, where
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.types import Array
@@ -187,29 +187,12 @@ def _(g, input):
 
 def hardswish(input: Array, inplace: bool = False) -> Array:
     """``input * min(max(input + 3, 0), 6) / 6`` (Howard et al. 2019, arXiv:1905.02244)."""
-    return _hardswish(check_floating("hardswish", "input", input))
+    return _hardswish(check_floating("hardswish", "input", input), {})
 
 
-@primitive
-def _hardswish(input: Array, *, recorded: bool) -> Array | Residuals:
-    return with_slope(kernels.hardswish, kernels.hardswish_slope, input, recorded)
+_hardswish, _hardswish_slope = smooth("_hardswish", kernels.hardswish, kernels.hardswish_slope)
 
 
-@_hardswish.vjp("input")
-def _(g, input, slope):
-    return _hardswish_grad(g, input, slope)
-
-
-@primitive(constants=("slope",))
-def _hardswish_grad(g: Array, input: Array, slope: Array) -> Array:
-    return apply(np.multiply, g, slope)
-
-
-@_hardswish_grad.vjp("g")
-def _(h, input, slope):
-    return _hardswish_grad(h, input, slope)
-
-
-@_hardswish_grad.vjp("input")
-def _(h, g, input):
-    return _within(h * g, input, -3.0, 3.0, 1 / 3)
+@_hardswish_slope.vjp("input")
+def _(g, input):
+    return _within(g, input, -3.0, 3.0, 1 / 3)
