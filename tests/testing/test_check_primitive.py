@@ -91,6 +91,12 @@ def test_wrong_derivatives_of_first_and_second_order():
         check(lambda x: x**3, SHAPE, x=lambda g, x: 3 * g * (x.data if isinstance(x, tg.Tensor) else x) ** 2)
 
 
+def test_zeros_are_not_taken_for_a_broadcast_input():
+    x = tg.tensor([[[1.0, 2.0, 3.0, 4.0]]], dtype=tg.float64, requires_grad=True)
+    kernel = tg.tensor([[[0.0, 1.0, 2.0]]], dtype=tg.float64, requires_grad=True)
+    check_call(F.conv1d, Call(x, kernel, padding="same"))
+
+
 def test_a_broadcast_input_gets_the_sum():
     """Wrong just where an input is narrow: with the shapes drawn here no derivative alone would tell."""
 

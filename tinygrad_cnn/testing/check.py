@@ -248,6 +248,8 @@ def _check_broadcasting(function: Callable[..., Any], call: Call, cotangents: li
         if dim is None or not x.requires_grad:
             continue
         narrow = x.data.take([0], axis=dim)
+        if not narrow.any():
+            continue  # zeros have the same value in many places, whether they are broadcast or not
         wide = np.repeat(narrow, x.shape[dim], axis=dim)
         calls = [
             call.with_tensors([*tensors[:position], Tensor(a, True), *tensors[position + 1 :]]) for a in (narrow, wide)
