@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel_cases import laid_out, layouts
 
-from tinygrad_cnn.kernels import buffers, elementwise, gemm
+from tinygrad_cnn.kernels import blas, buffers, elementwise, gemm
 from tinygrad_cnn.kernels.elementwise import (
     apply,
     blockwise,
@@ -167,12 +167,42 @@ def test_matmul_is_the_product(sizes, transposed, dtype, with_out, locked):
     if "b" in transposed:
         b = np.ascontiguousarray(b.T).T
     expected = np.einsum("ik,kj->ij", a, b)
-    with mock.patch.multiple(gemm, SMALL_WORK=500, _LOCKED=locked, shares_of=lambda work: work // 100 + 1):
+    with (
+        mock.patch.multiple(gemm, SMALL_WORK=500, LOCKED=locked, shares_of=lambda work: work // 100 + 1),
+        mock.patch.object(blas, "LOCKED", locked),
+    ):
         out = np.empty((m, n), dtype) if with_out else None
         result = matmul(a, b, out=out)
     assert out is None or result is out
     assert result.dtype == dtype
     np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("locked", [0, 500])
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ((20, 30), (30,)),
+        ((30,), (1, 30, 9)),
+        ((30,), (4, 30, 9)),
+        ((1, 5, 30), (30,)),
+        ((6, 30), (30, 7)),
+        ((1, 30), (1, 30, 9)),
+    ],
+)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_products_that_let_others_run_are_the_same(a, b, transposed, locked):
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-3, 4, shape).astype(np.float32) for shape in (a, b))
+    if transposed and a.ndim > 1:
+        a = np.ascontiguousarray(a.swapaxes(-1, -2)).swapaxes(-1, -2)
+    expected = np.matmul(a, b)
+    out, dots = np.empty_like(expected), np.empty(a.shape[:-1], np.float32)
+    with mock.patch.object(blas, "LOCKED", locked):
+        blas.product(a, b, out)()
+        blas.dot_products(a, a, dots)()
+    np.testing.assert_array_equal(out, expected)
+    np.testing.assert_array_equal(dots, (a * a).sum(-1))
 
 
 @pytest.mark.parametrize(

@@ -22,14 +22,29 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
-__all__ = ["SMALL_WORK", "parallel_blocks", "parallel_products", "single_threaded"]
+__all__ = [
+    "LOCKED",
+    "SMALL_WORK",
+    "dot_products",
+    "parallel_blocks",
+    "parallel_products",
+    "product",
+    "single_threaded",
+]
 
+Array = NDArray[Any]
 Block = TypeVar("Block")
 
 # OpenBLAS itself uses one thread for a product of so many multiplications: nothing to hold, nothing to gain.
 SMALL_WORK = 1 << 18
+# `numpy.matmul` and `numpy.vecdot` keep the interpreter lock, however long they take, if they have no more results than
+# this: a second thread then waits.
+LOCKED = 500
 
 
 class _SingleThreaded:
@@ -114,3 +129,23 @@ def parallel_products(plan: Callable[[Block], Iterable[Call]], blocks: list[Bloc
 def parallel_blocks(function: Callable[[Block], object], blocks: list[Block], work: int = SMALL_WORK + 1) -> None:
     """Call ``function(block)`` for every block, as `parallel_products`: for what cannot tell its calls beforehand."""
     parallel_products(lambda block: (partial(function, block),), blocks, work)
+
+
+def product(a: Array, b: Array, out: Array) -> Call:
+    """Return the call that multiplies into `out`, as `numpy.matmul` does, and lets other threads run where it can."""
+    call = partial(np.matmul, a, b, out=out)
+    if out.size > LOCKED:
+        return call
+    if a.ndim == 3 or b.ndim == 3:
+        if out.shape[0] != 1:
+            return call
+        a, b, out = a[0] if a.ndim == 3 else a, b[0] if b.ndim == 3 else b, out[0]
+    simple = all(x.flags.c_contiguous or x.flags.f_contiguous for x in (a, b)) and out.flags.c_contiguous
+    return partial(np.dot, a, b, out) if simple else call
+
+
+def dot_products(a: Array, b: Array, out: Array) -> Call:
+    """Return the call for the dot products of rows, (..., n) and (..., n) -> (...), likewise."""
+    if out.size > LOCKED:
+        return partial(np.vecdot, a, b, out=out)
+    return partial(np.einsum, "...j,...j->...", a, b, out=out)

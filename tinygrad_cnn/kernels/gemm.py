@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
-from tinygrad_cnn.kernels.blas import SMALL_WORK, parallel_products, single_threaded
+from tinygrad_cnn.kernels.blas import LOCKED, SMALL_WORK, parallel_products, product, single_threaded
 from tinygrad_cnn.kernels.elementwise import slices
 from tinygrad_cnn.kernels.geometry import shares_of
 from tinygrad_cnn.kernels.runs import LONG_RUN, run_by_run
@@ -32,8 +32,6 @@ _GRAIN = 16
 _MANY_TERMS = 8
 # ... and reading one number of an operand from outside the cache takes as long as so many multiplications.
 _READ_WORK = 10
-# `numpy.matmul` keeps the interpreter lock, however long it takes, if it has no more results than this.
-_LOCKED = 500
 # Elements from which on a second thread helps with an outer product, and those of a part.
 _LARGE, _PART = 1 << 18, 1 << 19
 
@@ -134,7 +132,7 @@ def _sliced(a: Array, b: Array, out: Array | None) -> Array:
     m, k, n = *a.shape, b.shape[1]
     if out is None:
         out = buffers.empty((m, n), a.dtype)
-    longest = k if k >= _MANY_TERMS * max(m, n) and m * n > _LOCKED else max(m, n)
+    longest = k if k >= _MANY_TERMS * max(m, n) and m * n > LOCKED else max(m, n)
     # No more slices than need be: BLAS arranges the whole other operand anew for each.
     count = min(shares_of(m * n * k + (a.size + b.size) * _READ_WORK), -(-longest // _GRAIN))
     ends = [round(longest * i / count / _GRAIN) * _GRAIN for i in range(count)] + [longest]
@@ -146,8 +144,8 @@ def _sliced(a: Array, b: Array, out: Array | None) -> Array:
 
     def plan(part: slice) -> list[Call]:
         if longest == m:
-            return [_product(a[part], b, out[part])]
-        return [_product(a, b[:, part], out[:, part])]
+            return [product(a[part], b, out[part])]
+        return [product(a, b[:, part], out[:, part])]
 
     parallel_products(plan, parts)
     return out
@@ -163,9 +161,3 @@ def _sum_of_terms(a: Array, b: Array, out: Array, parts: list[slice]) -> Array:
 
     parallel_products(plan, list(enumerate(parts)))
     return np.add.reduce(sums, axis=0, out=out)
-
-
-def _product(a: Array, b: Array, out: Array) -> Call:
-    """Return the call that multiplies two matrices without keeping other threads waiting."""
-    simple = all(x.flags.c_contiguous or x.flags.f_contiguous for x in (a, b)) and out.flags.c_contiguous
-    return partial(np.dot if out.size <= _LOCKED and simple else np.matmul, a, b, out=out)

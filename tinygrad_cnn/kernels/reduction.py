@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
-from tinygrad_cnn.kernels.blas import parallel_products, single_threaded
+from tinygrad_cnn.kernels.blas import dot_products, parallel_products, product, single_threaded
 from tinygrad_cnn.kernels.elementwise import empty_like, memory_order, repeats_in_runs, scratch_like, slices
 from tinygrad_cnn.kernels.runs import run_by_run
 from tinygrad_cnn.kernels.threads import Call
@@ -152,7 +152,7 @@ def _along(ufunc: np.ufunc, x: Array, out: Array, level: int = 0) -> list[Call]:
     if ufunc is np.add and inner == 1:
         return _sums_of_rows(x[..., 0], out[:, 0])
     if ufunc is np.add and n <= _MOST_TERMS and _LEAST_PRODUCT // n <= inner < _LONG:
-        return [partial(np.matmul, np.ones(n, x.dtype), x, out=out)]
+        return [product(np.ones(n, x.dtype), x, out)]
     few = _FEW_FACTORS if ufunc is np.multiply else _FEW
     if inner == 1 and few < n < _MANY and ufunc is not np.multiply:
         return _peaks_of_rows(ufunc, x[..., 0], out[:, 0])
@@ -184,7 +184,7 @@ def _sums_of_columns(x: Array, out: Array) -> list[Call]:
     outer, n, width = x.shape
     ones = np.ones(min(n, _MOST_TERMS), x.dtype)
     if n <= _MOST_TERMS:
-        return [partial(np.matmul, ones, x, out=out)]
+        return [product(ones, x, out)]
     pieces, rest = divmod(n, _MOST_TERMS)
     parts = buffers.scratch("sums", (outer, pieces + 1, width), x.dtype)
     whole = x[:, : n - rest].reshape(outer, pieces, -1, width)
@@ -200,8 +200,8 @@ def _sums_of_rows(x: Array, out: Array, squares: bool = False) -> list[Call]:
 
     def sums(piece: Array, target: Array) -> Call:
         if squares:
-            return partial(np.vecdot, piece, piece, out=target)
-        return partial(np.matmul, piece, np.ones(piece.shape[-1], x.dtype), out=target)
+            return dot_products(piece, piece, target)
+        return product(piece, np.ones(piece.shape[-1], x.dtype), target)
 
     m, n = x.shape
     if n <= _MOST_TERMS:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.kernels.blas import parallel_products
+from tinygrad_cnn.kernels.blas import dot_products, parallel_products, product
 from tinygrad_cnn.kernels.buffers import empty, scratch
 from tinygrad_cnn.kernels.elementwise import memory_order
 from tinygrad_cnn.kernels.runs import run_by_run
@@ -115,12 +115,19 @@ class Layout:
         rows = self._rows_of_tile(small.shape)
 
         def spread(ufunc: np.ufunc, x: Array, part: slice, out: Array) -> list[Call]:
-            shape = (x.shape[0], x.shape[1] // rows, rows, *x.shape[2:]) if rows else x.shape
-            tile = scratch("tile", (shape[0], 1, *shape[2:]) if rows else shape, small.dtype)
-            return [
-                partial(np.copyto, tile, small[part, None] if rows else small[part]),
-                partial(ufunc, x.reshape(shape), tile, out=out.reshape(shape)),
-            ]
+            if not rows:
+                tile = scratch("tile", x.shape, small.dtype)
+                return [partial(np.copyto, tile, small[part]), partial(ufunc, x, tile, out=out)]
+            calls: list[Call] = []
+            row = small[part]
+            if small.shape[2:] != self.shape[2:]:
+                row = scratch("row", (len(x), 1, *self.shape[2:]), small.dtype)
+                calls.append(partial(np.copyto, row, small[part]))
+            shape = (x.shape[0], x.shape[1] // rows, rows, *x.shape[2:])
+            tile = scratch("tile", (shape[0], 1, *shape[2:]), small.dtype)
+            calls.append(partial(np.copyto, tile, row[:, None]))
+            calls.append(partial(ufunc, x.reshape(shape), tile, out=out.reshape(shape)))
+            return calls
 
         return spread
 
@@ -131,7 +138,7 @@ class Layout:
 
     def _rows_of_tile(self, small: Shape) -> int:
         """How often to repeat (n, 1, ...), so that an axis of rows is a multiple; 0 if it has to be all of a block."""
-        if len(small) < 3 or small[2:] != self.shape[2:]:
+        if len(small) < 3 or small[1] != 1:
             return 0
         count, width = self.shape[1], math.prod(self.shape[2:])
         most = min(count, _TILE // width)
@@ -247,9 +254,9 @@ def summing(x: Array, out: Array) -> list[Call]:
         ones = _ones(count, x.dtype)
         target = out if left == out.shape else scratch(f"sums {len(calls)}", left, x.dtype)
         if after == 1:
-            calls.append(partial(np.matmul, x.reshape(-1, count), ones, out=target.reshape(-1)))
+            calls.append(product(x.reshape(-1, count), ones, target.reshape(-1)))
         else:
-            calls.append(partial(np.matmul, ones, x.reshape(-1, count, after), out=target.reshape(-1, after)))
+            calls.append(product(ones, x.reshape(-1, count, after), target.reshape(-1, after)))
         x = target
     return calls or [partial(np.copyto, out, x)]
 
@@ -266,5 +273,5 @@ def summing_products(x: Array, y: Array, out: Array) -> list[Call]:
         return [partial(np.multiply, x, y, out=product), *summing(product, out)]
     left = x.shape[: run.start] + shape[run]
     target = out if left == shape else scratch("products", left, x.dtype)
-    dot = partial(np.vecdot, x.reshape(-1, count), y.reshape(-1, count), out=target.reshape(-1))
+    dot = dot_products(x.reshape(-1, count), y.reshape(-1, count), target.reshape(-1))
     return [dot] if target is out else [dot, *summing(target, out)]
