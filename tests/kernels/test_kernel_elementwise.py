@@ -15,6 +15,7 @@ from tinygrad_cnn.kernels import blas, buffers, elementwise, gemm
 from tinygrad_cnn.kernels.elementwise import (
     apply,
     blockwise,
+    blockwise_sum,
     masked,
     number,
     relu,
@@ -35,7 +36,7 @@ def limit(large):
         _LARGE=large,
         _BLOCK=max(1, large // 3),
         _STEPS_BLOCK=large,
-        _MUCH_WORK=4 * large,
+        _SUM_BLOCK=large,
     )
 
 
@@ -132,6 +133,18 @@ def test_functions_of_several_steps_block_by_block(large, x, layout):
                 result = blockwise(_steps, first, y, factor=0.5)
                 assert result.dtype == x.dtype
                 np.testing.assert_allclose(result, first * np.exp(y) * 0.5, rtol=4 * np.finfo(x.dtype).eps)
+
+
+@limits
+@given(x=images(), layout=layouts)
+def test_the_sum_of_several_steps_block_by_block(large, x, layout):
+    if x.dtype.kind == "f" and x.dtype != np.float16:
+        x = np.nan_to_num(x, posinf=1, neginf=1)
+        y = laid_out(x + 1, layout)
+        with limit(large):
+            result = blockwise_sum(_steps, x, y, factor=0.5)
+        assert result.dtype == x.dtype
+        np.testing.assert_allclose(result, np.sum(x * np.exp(y) * 0.5), rtol=1e-5, atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (0,), (2, 0, 3), (1 << 19,), (1, 1, 600, 600)])

@@ -26,9 +26,11 @@ __all__ = [
     "apply",
     "blockwise",
     "blockwise_pair",
+    "blockwise_sum",
     "choice",
     "empty_like",
     "flat",
+    "limited",
     "masked",
     "memory_order",
     "number",
@@ -48,15 +50,18 @@ Array = NDArray[Any]
 Step = tuple[Any, ...] | Call
 
 # Elements: below, an operation takes less time than a second thread takes to join.
-_LARGE = 1 << 18
+_LARGE = 3 << 16
 # Elements of a block, for several operations in turn, whose blocks should stay in cache ...
 _BLOCK = 1 << 19
 # ... and for a single one, which should not be interrupted.
 _LONG_BLOCK = 1 << 20
-# Of a function of several steps, whose temporaries are to stay in the cache too; half as many in double precision.
+# Of a function of several steps, whose temporaries are to stay in the cache too; half as many in double precision. The
+# second thread helps from half a block on.
 _STEPS_BLOCK = 1 << 18
-# Elements times steps: below, a function of several steps takes less time than a second thread takes to join.
-_MUCH_WORK = 1 << 20
+# Of one that adds up what the steps yield.
+_SUM_BLOCK = 1 << 17
+# These take as long as some three additions.
+_SLOW = frozenset((np.exp, np.log, np.log1p, np.expm1, np.sin, np.cos, np.tanh, np.power, np.sign))
 # Below, the plainest NumPy call is the fastest.
 _MIDDLE = 1 << 11
 # Elements of a run from which on it does not matter that the next one takes the same operand again.
@@ -96,6 +101,8 @@ def scratch_like(name: str, x: Array, count: int, dtype: Any = None, shape: tupl
     """Return scratch memory for `count` arrays with the order of axes of `x`: (count, *shape)."""
     dtype = x.dtype if dtype is None else dtype
     shape = x.shape if shape is None else shape
+    if x.flags.c_contiguous:
+        return buffers.scratch(name, (count, *shape), dtype)
     order = memory_order(x)
     memory = buffers.scratch(name, (count, *[shape[axis] for axis in order]), dtype)
     return memory.transpose((0, *[order.index(axis) + 1 for axis in range(x.ndim)]))
@@ -133,7 +140,7 @@ def apply(function: np.ufunc, *operands: Any) -> Array:
     repeats = not alike and any(repeats_in_runs(x, out) for x in arrays)
     if not alike and not repeats:
         operands = tuple(_written_out(x, out) if type(x) is np.ndarray else x for x in operands)
-    if out.size * (len(arrays) + 1) < 2 * _LARGE:
+    if out.size * (len(arrays) + 1 + 2 * (function in _SLOW)) < 2 * _LARGE:
         with run_by_run() if repeats else nullcontext():
             _call(function, *operands, out)()
         return out
@@ -193,25 +200,30 @@ def number(value: float, dtype: np.dtype[Any]) -> Array:
 
     What a call spends in the interpreter counts twice: another thread may be waiting for it.
     """
-    return _cached_number(value, dtype, math.copysign(1, value) < 0)
+    return _cached_number(value, dtype, value == 0 and math.copysign(1, value) < 0)
 
 
 def ready(step: Step) -> Call:
     """Return a step of a function as a call without arguments."""
     if not isinstance(step, tuple):
         return step
-    function, *arguments, target = step
+    function, *arguments = step
     for index, argument in enumerate(arguments):
         if type(argument) is float or type(argument) is int:
-            dtype = next(x.dtype for x in arguments if isinstance(x, np.ndarray))
-            arguments[index] = number(argument, dtype)
-    return _call(function, *arguments, target)
+            array = arguments[0] if index else arguments[1]
+            arguments[index] = number(argument, array.dtype)
+    return _call(function, *arguments) if function in _PECULIAR else partial(function, *arguments)
+
+
+_PECULIAR = frozenset((np.maximum, np.minimum, np.clip))
 
 
 def _call(function: Callable[..., object], *arguments: Any) -> Call:
     """Return the call that writes into the last argument; by position, which is faster, where NumPy lets us."""
     if function is np.maximum or function is np.minimum:
         return partial(function, *arguments[:-1], out=arguments[-1])
+    if function is np.clip:
+        return partial(arguments[0].clip, *arguments[1:])  # the method does less in Python than the function
     return partial(function, *arguments)
 
 
@@ -242,6 +254,26 @@ def blockwise_pair(function: Callable[..., Iterable[Step]], *arrays: Any, **para
     return out, other
 
 
+def blockwise_sum(function: Callable[..., Iterable[Step]], *arrays: Array, **parameters: Any) -> Any:
+    """Return the sum of what `blockwise` would, for arrays of one shape; it is never written to memory as a whole."""
+    order = memory_order(arrays[-1])
+    vectors = [x.transpose(order).reshape(-1) for x in arrays]
+    size, dtype = vectors[-1].size, vectors[-1].dtype
+    parts = balanced(size, -(-size // _SUM_BLOCK))
+    totals = np.empty(len(parts), dtype)
+
+    def plan(block: tuple[int, slice]) -> list[Call]:
+        index, part = block
+        given = [x[part] for x in vectors]
+        terms = buffers.scratch("terms", given[-1].shape, dtype)
+        calls = [ready(step) for step in function(*given, terms, **parameters)]
+        return [*calls, partial(np.add.reduce, terms, out=totals[index, ...])]
+
+    with np.errstate(over="ignore"):
+        parallel_calls(plan, list(enumerate(parts)))
+    return np.add.reduce(totals)
+
+
 def _blockwise(
     count: int, function: Callable[..., Iterable[Step]], arrays: tuple[Any, ...], parameters: dict[str, Any]
 ) -> list[Array]:
@@ -255,13 +287,11 @@ def _blockwise(
     outs = [empty_like(last) for _ in range(count)]
     with np.errstate(over="ignore"):
         block = _STEPS_BLOCK * 4 // last.itemsize
-        if last.size < 2 * block:
-            calls = [ready(step) for step in function(*arrays, *outs, **parameters)]
-            if last.size < block // 2 or last.size * len(calls) < _MUCH_WORK:
-                for call in calls:
-                    call()
-                return outs
-        inputs = [np.broadcast_to(x, last.shape) if np.ndim(x) else x for x in arrays]
+        if last.size < block // 2:
+            for step in function(*arrays, *outs, **parameters):
+                ready(step)()
+            return outs
+        inputs = [np.broadcast_to(x, last.shape) if np.ndim(x) and x.shape != last.shape else x for x in arrays]
 
         def plan(part: tuple[slice, ...]) -> list[Call]:
             given = (_part(x, part) for x in inputs)
@@ -271,25 +301,22 @@ def _blockwise(
     return outs
 
 
-def _rectify(x: Array, out: Array) -> Call:
-    # `clip` is faster than `maximum` on large arrays, and keeps NaN as well; the method does less in Python than the
-    # function of that name.
-    zero = number(0, x.dtype)
-    if x.dtype.kind == "f":
-        return partial(x.clip, zero, number(np.inf, x.dtype), out)
-    return _call(np.maximum, x, zero, out)
+def limited(x: Array, low: float, high: float) -> Array:
+    """Return `x`, of a floating dtype, limited to ``[low, high]``; NaN stays NaN."""
+    if x.size < _MIDDLE:
+        return np.asarray(np.clip(x, low, high))
+    out = empty_like(x)
+    bounds = number(low, x.dtype), number(high, x.dtype)
+    blocks: list[tuple[slice, ...]] = slices(x, _LONG_BLOCK) if x.size >= _LARGE else [()]
+    parallel_calls(lambda part: [_call(np.clip, x[part], *bounds, out[part])], blocks)
+    return out
 
 
 def relu(x: Array) -> Array:
     """Return ``max(x, 0)``, elementwise; NaN stays NaN."""
-    if x.size < _MIDDLE:
-        return np.maximum(x, 0)
-    out = empty_like(x)
-    if x.size < _LARGE:
-        _rectify(x, out)()
-    else:
-        parallel_calls(lambda part: [_rectify(x[part], out[part])], slices(x, _LONG_BLOCK))
-    return out
+    if x.size < _MIDDLE or x.dtype.kind != "f":
+        return apply(np.maximum, x, 0)
+    return limited(x, 0, np.inf)  # faster than `maximum`
 
 
 def relu_grad(g: Array, y: Array) -> Array:
