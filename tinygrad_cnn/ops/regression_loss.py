@@ -3,159 +3,93 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.autograd import primitive
+from tinygrad_cnn.autograd import Primitive, primitive
 from tinygrad_cnn.errors import check_float, check_tensor
 from tinygrad_cnn.kernels import regression_loss as kernels
-from tinygrad_cnn.kernels.elementwise import blockwise
-from tinygrad_cnn.ops.elementwise import abs, clamp, le, where
+from tinygrad_cnn.kernels.elementwise import blockwise, blockwise_sum
+from tinygrad_cnn.ops.elementwise import abs, le, neg, where
 from tinygrad_cnn.ops.loss import check_deprecated, check_reduction, in_one_pass, reduced
 from tinygrad_cnn.ops.reduction import sum
 from tinygrad_cnn.types import Array
 
 
-@primitive
-def _absolute_difference(input: Array, target: Array) -> Array:
-    if input.dtype.kind != "f":
-        return np.absolute(input - target)
-    return blockwise(kernels.difference, target, input)
+def _of_difference(
+    name: str, value: Callable[..., Any], slope: Callable[..., Any], constants: tuple[str, ...] = ()
+) -> tuple[Primitive, ...]:
+    """A loss that is a function of ``d = input - target``: three primitives, from the steps of the loss and its slope.
+
+    They are the loss of each element; the sum of those, divided by a number; and ``g f'(d)``. The VJP of the last in
+    `input` and `target` is for the caller to add, unless they are `constants` of it.
+    """
+
+    def losses(input: Array, target: Array, parameters: dict[str, float]) -> Array:
+        return blockwise(value, target, input, **parameters)
+
+    def total(input: Array, target: Array, parameters: dict[str, float], divisor: float) -> Array:
+        return np.true_divide(blockwise_sum(value, target, input, **parameters), input.dtype.type(divisor))
+
+    def gradient(g: Array, input: Array, target: Array, parameters: dict[str, float]) -> Array:
+        return blockwise(slope, g, target, input, **parameters)
+
+    losses.__name__, total.__name__, gradient.__name__ = name, f"{name}_total", f"{name}_slope"
+    of_each, of_all, slopes = primitive(losses), primitive(total), primitive(gradient, constants=constants)
+
+    @of_each.vjp("input", "target")
+    def _(g, input, target, parameters, wanted):
+        return _opposite(slopes(g, input, target, parameters), wanted)
+
+    @of_all.vjp("input", "target")
+    def _(g, input, target, parameters, divisor, wanted):
+        return _opposite(slopes(g / divisor, input, target, parameters), wanted)
+
+    @slopes.vjp("g")
+    def _(h, input, target, parameters):
+        return slopes(h, input, target, parameters)
+
+    return of_each, of_all, slopes
 
 
-@_absolute_difference.vjp("input")
-def _(g, input, target):
-    return _sign_slope(g, input, target)
+def _opposite(slope, wanted):
+    """The gradients of a function of ``input - target`` in the two."""
+    return slope, neg(slope) if wanted[1] else None
 
 
-@_absolute_difference.vjp("target")
-def _(g, input, target):
-    return _sign_slope(g, target, input)
+_absolute, _absolute_total, _absolute_slope = _of_difference(
+    "_absolute", kernels.absolute, kernels.absolute_slope, constants=("input", "target")
+)
+_squares, _squares_total, _squares_slope = _of_difference("_squares", kernels.squares, kernels.squares_slope)
+_huber, _huber_total, _huber_slope = _of_difference("_huber", kernels.huber, kernels.huber_slope)
 
 
-@primitive(constants=("input", "target"))
-def _sign_slope(g: Array, input: Array, target: Array) -> Array:
-    """``g * sign(input - target)``."""
-    return blockwise(kernels.sign_slope, g, target, input)
+@_squares_slope.vjp("input", "target")
+def _(h, g, wanted):
+    return _opposite(h * g * 2, wanted)
 
 
-@_sign_slope.vjp("g")
-def _(h, input, target):
-    return _sign_slope(h, input, target)
+@_huber_slope.vjp("input", "target")
+def _(h, g, input, target, parameters, wanted):
+    return _opposite(where(le(abs(input - target), parameters["delta"]), h * g, 0), wanted)
 
 
-@primitive
-def _huber(input: Array, target: Array, delta: float) -> Array:
-    """``d**2 / 2`` where ``d = |x - t|`` is at most `delta`, else ``delta * (d - delta / 2)``."""
-    return blockwise(kernels.huber, target, input, delta=delta)
-
-
-@_huber.vjp("input")
-def _(g, input, target, delta):
-    return _huber_slope(g, input, target, delta)
-
-
-@_huber.vjp("target")
-def _(g, input, target, delta):
-    return _huber_slope(g, target, input, delta)
-
-
-@primitive
-def _total_huber(input: Array, target: Array, delta: float, divisor: float) -> Array:
-    """The sum of `_huber`, divided."""
-    return np.true_divide(kernels.sum_of_huber(input, target, delta), input.dtype.type(divisor))
-
-
-@_total_huber.vjp("input")
-def _(g, input, target, delta, divisor):
-    return _huber_slope(g / divisor, input, target, delta)
-
-
-@_total_huber.vjp("target")
-def _(g, input, target, delta, divisor):
-    return _huber_slope(g / divisor, target, input, delta)
-
-
-@primitive
-def _huber_slope(g: Array, input: Array, target: Array, delta: float) -> Array:
-    """``g * clamp(input - target, -delta, delta)``."""
-    return blockwise(kernels.huber_slope, g, target, input, delta=delta)
-
-
-@_huber_slope.vjp("g")
-def _(h, input, target, delta):
-    return h * clamp(input - target, -delta, delta)
-
-
-@_huber_slope.vjp("input")
-def _(h, g, input, target, delta):
-    return where(le(abs(input - target), delta), h * g, 0)
-
-
-@_huber_slope.vjp("target")
-def _(h, g, input, target, delta):
-    return where(le(abs(input - target), delta), -h * g, 0)
-
-
-def _reduced_huber(input: Array, target: Array, delta: float, reduction: str, divisor: float = 1.0) -> Array:
-    """The losses of `_huber` divided by `divisor`: their mean, their sum, or each."""
+def _reduced(
+    of_each: Primitive,
+    of_all: Primitive,
+    input: Array,
+    target: Array,
+    reduction: str,
+    divisor: float = 1.0,
+    **parameters: float,
+) -> Array:
+    """The losses divided by `divisor`: their mean, their sum, or each."""
     if not in_one_pass(input, target, reduction):
-        losses = reduced(_huber(input, target, delta), reduction)
+        losses = reduced(of_each(input, target, parameters), reduction)
         return losses if divisor == 1 else losses / divisor
-    return _total_huber(input, target, delta, divisor * math.prod(input.shape) if reduction == "mean" else divisor)
-
-
-@primitive
-def _total_squares(input: Array, target: Array, divisor: float) -> Array:
-    """``sum((x - t)**2) / divisor``."""
-    return np.true_divide(kernels.sum_of_squares(input, target), input.dtype.type(divisor))
-
-
-@_total_squares.vjp("input")
-def _(g, input, target, divisor):
-    return _squares_slope(g / divisor, input, target)
-
-
-@_total_squares.vjp("target")
-def _(g, input, target, divisor):
-    return _squares_slope(g / divisor, target, input)
-
-
-@primitive
-def _squares(input: Array, target: Array) -> Array:
-    """``(x - t)**2``."""
-    return blockwise(kernels.squares, target, input)
-
-
-@_squares.vjp("input")
-def _(g, input, target):
-    return _squares_slope(g, input, target)
-
-
-@_squares.vjp("target")
-def _(g, input, target):
-    return _squares_slope(g, target, input)
-
-
-@primitive
-def _squares_slope(g: Array, input: Array, target: Array) -> Array:
-    """``2 g (input - target)``."""
-    return blockwise(kernels.squares_slope, g, target, input)
-
-
-@_squares_slope.vjp("g")
-def _(h, input, target):
-    return h * 2 * (input - target)
-
-
-@_squares_slope.vjp("input")
-def _(h, g):
-    return h * g * 2
-
-
-@_squares_slope.vjp("target")
-def _(h, g):
-    return h * g * -2
+    return of_all(input, target, parameters, divisor * math.prod(input.shape) if reduction == "mean" else divisor)
 
 
 def mse_loss(
@@ -195,15 +129,15 @@ def mse_loss(
                 f"{operation}: {name} expects the shape of input {tuple(input.shape)} but has {tuple(x.shape)}"
             )
     check_reduction(operation, reduction)
-    if weight is None and in_one_pass(input, target, reduction):
-        return _total_squares(input, target, float(math.prod(input.shape)) if reduction == "mean" else 1.0)
     if input.dtype == target.dtype and input.dtype.kind == "f":
-        squares = _squares(input, target)
+        if weight is None:
+            return _reduced(_squares, _squares_total, input, target, reduction)
+        squares = _squares(input, target, {})
     else:
         difference = input - target
         squares = difference * difference
-    if weight is None:
-        return reduced(squares, reduction)
+        if weight is None:
+            return reduced(squares, reduction)
     total = reduced(squares * weight, "sum" if reduction == "mean" else reduction)
     return total / sum(weight) if reduction == "mean" else total
 
@@ -243,7 +177,9 @@ def l1_loss(
     operation = "l1_loss"
     check_deprecated(operation, size_average, reduce)
     check_alike(operation, input, reduction, "iuf", target=target, weight=weight)
-    losses = _absolute_difference(input, target)
+    if weight is None and input.dtype.kind == "f":
+        return _reduced(_absolute, _absolute_total, input, target, reduction)
+    losses = _absolute(input, target, {}) if input.dtype.kind == "f" else abs(input - target)
     if weight is None:
         return reduced(losses, reduction)
     total = reduced(losses * weight, "sum" if reduction == "mean" else reduction)
@@ -287,8 +223,8 @@ def huber_loss(
     if bound <= 0:
         raise ValueError(f"{operation}: delta expects a positive number but got {delta}")
     if weight is None:
-        return _reduced_huber(input, target, bound, reduction)
-    return reduced(_huber(input, target, bound) * weight, reduction)
+        return _reduced(_huber, _huber_total, input, target, reduction, delta=bound)
+    return reduced(_huber(input, target, {"delta": bound}) * weight, reduction)
 
 
 def smooth_l1_loss(
@@ -332,8 +268,8 @@ def smooth_l1_loss(
     check_alike(operation, input, reduction, target=target)
     bound = check_float(operation, "beta", beta, 0)
     if bound == 0:
-        return reduced(_absolute_difference(input, target), reduction)
-    return _reduced_huber(input, target, bound, reduction, divisor=bound)
+        return _reduced(_absolute, _absolute_total, input, target, reduction)
+    return _reduced(_huber, _huber_total, input, target, reduction, divisor=bound, delta=bound)
 
 
 def check_alike(operation: str, input: Array, reduction: str, kinds: str = "f", **others: Array | None) -> None:
