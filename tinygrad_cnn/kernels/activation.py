@@ -3,7 +3,8 @@
 The steps of ``f(x, out)`` write the value into `out`, those of ``f_grad(g, x, out)`` write ``g * f'(x)``, those of
 ``f_slope(x, out, slope)`` write the value and ``f'(x)``, while what both need is in the cache: each is a function, its
 arguments, and where its result goes. They work in place where they can, since what they cost is how often
-memory is gone through. The results stay finite for any finite `x`, however large.
+memory is gone through, and limit with `clip`, which takes half as long as `minimum` and `maximum` with a number. The
+results stay finite for any finite `x`, however large.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def _logistic_of_minus(out: Array) -> Steps:
     """``1 / (1 + exp(x))``, in place."""
     yield np.exp, out, out
     yield np.add, out, 1, out
-    yield np.reciprocal, out, out
+    yield np.divide, 1, out, out
 
 
 def sigmoid_grad(g: Array, y: Array, out: Array) -> Steps:
@@ -100,7 +101,7 @@ def silu_slope(x: Array, out: Array, slope: Array) -> Steps:
     yield np.negative, x, out
     yield np.exp, out, out
     yield np.add, out, 1, out
-    yield np.reciprocal, out, slope
+    yield np.divide, 1, out, slope
     yield np.divide, x, out, out
     yield np.subtract, 1, slope, rest
     yield np.multiply, rest, out, rest
@@ -166,14 +167,14 @@ def gelu_slope(x: Array, out: Array, slope: Array) -> Steps:
     (density,) = _scratch(out)
     if out.dtype == np.float32:
         yield from _inverse_odds(x, density, out)
-        yield np.reciprocal, out, slope
+        yield np.divide, 1, out, slope
         yield np.divide, x, out, out
     else:
         yield from _distribution(x, slope)
         yield np.multiply, slope, x, out
         yield np.square, x, density
-    yield np.multiply, density, -0.5, density
-    yield np.exp, density, density
+    yield np.multiply, density, -0.5 / math.log(2), density
+    yield np.exp2, density, density
     yield np.multiply, density, x, density
     yield np.multiply, density, 1 / math.sqrt(2 * math.pi), density
     yield np.add, slope, density, slope
@@ -222,7 +223,7 @@ def gelu_tanh_slope(x: Array, out: Array, slope: Array) -> Steps:
 def mish(x: Array, out: Array) -> Steps:
     """``x tanh(softplus(x))``: with ``e = exp(x)`` and ``n = e (e + 2)`` it is ``x n / (n + 2)``."""
     (more,) = _scratch(out)
-    yield np.minimum, x, 25, out  # from here on the tangent is 1
+    yield np.clip, x, -np.inf, 25, out  # from here on the tangent is 1
     yield np.exp, out, out
     yield np.add, out, 2, more
     yield np.multiply, out, more, out
@@ -234,7 +235,7 @@ def mish(x: Array, out: Array) -> Steps:
 def mish_slope(x: Array, out: Array, slope: Array) -> Steps:
     """``(n + 4 x e (e + 1) / (n + 2)) / (n + 2)``."""
     near, e, n = _scratch(out, 3)
-    yield np.minimum, x, 25, near
+    yield np.clip, x, -np.inf, 25, near
     yield np.exp, near, e
     yield np.add, e, 2, n
     yield np.multiply, n, e, n
@@ -262,7 +263,7 @@ def softplus(x: Array, out: Array, *, beta: float, threshold: float) -> Steps:
     yield np.negative, out, out
     yield np.exp, out, out
     yield np.log1p, out, out
-    yield np.maximum, scaled, 0, rest
+    yield np.clip, scaled, 0, np.inf, rest
     yield np.add, out, rest, out
     if beta != 1:
         yield np.divide, out, beta, out
@@ -292,11 +293,11 @@ def softplus_slope(x: Array, out: Array, slope: Array, *, beta: float, threshold
 def elu(x: Array, out: Array, *, alpha: float, scale: float) -> Steps:
     """``scale x`` where ``x > 0``, else ``scale alpha (exp(x) - 1)``."""
     (positive,) = _scratch(out)
-    yield np.minimum, x, 0, out
+    yield np.clip, x, -np.inf, 0, out
     yield np.expm1, out, out
     if alpha != 1:
         yield np.multiply, out, alpha, out
-    yield np.maximum, x, 0, positive
+    yield np.clip, x, 0, np.inf, positive
     yield np.add, out, positive, out
     if scale != 1:
         yield np.multiply, out, scale, out
@@ -305,7 +306,7 @@ def elu(x: Array, out: Array, *, alpha: float, scale: float) -> Steps:
 def elu_slope(x: Array, out: Array, slope: Array, *, alpha: float, scale: float) -> Steps:
     """``scale`` where ``x > 0``, else ``scale alpha exp(x)``."""
     positive, more = _mask(out), _scratch(out)[0]
-    yield np.minimum, x, 0, slope
+    yield np.clip, x, -np.inf, 0, slope
     yield np.exp, slope, slope
     if alpha * scale != 1:
         yield np.multiply, slope, alpha * scale, slope
@@ -324,7 +325,7 @@ def log_sigmoid(x: Array, out: Array) -> Steps:
     yield np.negative, out, out
     yield np.exp, out, out
     yield np.log1p, out, out
-    yield np.minimum, x, 0, negative
+    yield np.clip, x, -np.inf, 0, negative
     yield np.subtract, negative, out, out
 
 
@@ -346,9 +347,9 @@ def leaky(weight: Array, x: Array, out: Array, *, either: np.ufunc | None) -> St
         yield either, x, out, out
         return
     (negative,) = _scratch(out)
-    yield np.minimum, x, 0, negative
+    yield np.clip, x, -np.inf, 0, negative
     yield np.multiply, negative, weight, negative
-    yield np.maximum, x, 0, out
+    yield np.clip, x, 0, np.inf, out
     yield np.add, out, negative, out
 
 
@@ -376,7 +377,11 @@ def within(g: Array, x: Array, out: Array, *, low: float, high: float, slope: fl
 def hardsigmoid(x: Array, out: Array) -> Steps:
     """A ramp from 0 at -3 to 1 at 3."""
     yield np.multiply, x, 1 / 6, out
-    yield np.add, out, 0.5, out
+    yield from _limited_ramp(out, out)
+
+
+def _limited_ramp(sixths: Array, out: Array) -> Steps:
+    yield np.add, sixths, 0.5, out
     yield np.clip, out, 0, 1, out
 
 
@@ -388,11 +393,11 @@ def hardswish(x: Array, out: Array) -> Steps:
 
 def hardswish_slope(x: Array, out: Array, slope: Array) -> Steps:
     """0 up to -3, 1 from 3 on, ``x / 3 + 1 / 2`` in between: the ramp, and there ``x / 6`` more."""
-    (size, more), inside = _scratch(out, 2), _mask(out)
-    yield from hardsigmoid(x, slope)
+    (sixths, more), inside = _scratch(out, 2), _mask(out)
+    yield np.multiply, x, 1 / 6, sixths
+    yield from _limited_ramp(sixths, slope)
     yield np.multiply, slope, x, out
-    yield np.absolute, x, size
-    yield np.less, size, 3, inside
-    yield np.multiply, x, 1 / 6, size
-    yield from selection(inside, size, more)
+    yield np.absolute, x, more
+    yield np.less, more, 3, inside
+    yield from selection(inside, sixths, more)
     yield np.add, slope, more, slope

@@ -403,6 +403,8 @@ def clamp(input: Array, min: Array = None, max: Array = None) -> Array:
     if min is None and max is None:
         raise ValueError("clamp: expected min, max or both but got neither")
     check_tensor("clamp", "input", input)
+    if input.dtype.kind == "f" and all(bound is None or type(bound) in (int, float) for bound in (min, max)):
+        return kernels.limited(input, -np.inf if min is None else min, np.inf if max is None else max)
     y = input
     if min is not None:
         y = kernels.apply(np.maximum, *promote(y, min, "clamp"))

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_float, check_floating, check_tensor
 from tinygrad_cnn.kernels import activation as kernels
-from tinygrad_cnn.kernels.elementwise import blockwise
+from tinygrad_cnn.kernels.elementwise import blockwise, limited
 from tinygrad_cnn.kernels.elementwise import relu as relu_kernel
 from tinygrad_cnn.kernels.elementwise import relu_grad as relu_grad_kernel
 from tinygrad_cnn.ops.activation import smooth
@@ -142,11 +142,7 @@ def hardtanh(input: Array, min_val: float = -1.0, max_val: float = 1.0, inplace:
 
 @primitive
 def _hardtanh(input: Array, low: float, high: float) -> Array:
-    return blockwise(_clip, input, low=low, high=high) if input.dtype.kind == "f" else np.clip(input, low, high)
-
-
-def _clip(x, out, *, low, high):
-    yield np.clip, x, low, high, out
+    return limited(input, low, high) if input.dtype.kind == "f" else np.clip(input, low, high)
 
 
 @_hardtanh.vjp("input")
