@@ -64,7 +64,13 @@ def vectors(draw):
     return Call(x * draw(st.sampled_from([1, -1])), p, draw(st.sampled_from([0, 1, -1, (0, 1)])))
 
 
-def normalize(x, p, dim):
+@st.composite
+def euclidean_vectors(draw):
+    x = draw(tensors(draw(st.sampled_from([(2, 3), (2, 3, 2)])), elements=reals(0.25, 2, distinct=True)))
+    return Call(x, dim=draw(st.sampled_from([0, 1, -1])), eps=draw(st.sampled_from([1e-12, 1.5])))
+
+
+def normalize(x, p=2.0, dim=1, eps=0.0):
     size = np.abs(x)
     if p == 0:
         length = (size != 0).sum(dim, keepdims=True)
@@ -72,7 +78,7 @@ def normalize(x, p, dim):
         length = size.max(dim, keepdims=True)
     else:
         length = (size**p).sum(dim, keepdims=True) ** (1 / p)
-    return x / length
+    return x / np.maximum(length, eps)
 
 
 X = tg.ones(2, 3, 4, 4)
@@ -118,4 +124,5 @@ ROWS = [
             (Call(leaf([0.0, 1.0]), 3.0), (array([1, 0]),)),
         ),
     ),
+    Row("normalize (Euclidean)", F.normalize, euclidean_vectors(), normalize),
 ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_cnn.autograd import primitive
+from tinygrad_cnn.autograd import Residuals, primitive
 from tinygrad_cnn.errors import check_dims, check_float, check_int, check_tensor
+from tinygrad_cnn.kernels import unit_vectors as kernels
 from tinygrad_cnn.kernels.elementwise import empty_like
 from tinygrad_cnn.ops.accumulate import norm
 from tinygrad_cnn.ops.conv import conv2d
-from tinygrad_cnn.ops.elementwise import clamp, maximum, sqrt
-from tinygrad_cnn.ops.reduction import mean
+from tinygrad_cnn.ops.elementwise import clamp, maximum, sqrt, where
+from tinygrad_cnn.ops.reduction import mean, sum
 from tinygrad_cnn.types import Array, Dims
 
 
@@ -133,6 +134,40 @@ def local_contrast_norm(input: Array, kernel_size: int = 9, sigma: float | None 
     return centred / maximum(deviation, mean(deviation, (1, 2, 3), True))
 
 
+@primitive
+def _unit_vectors(input: Array, dim: int, eps: float) -> Array:
+    """``x / max(length, eps)``, for Euclid's length along `dim`."""
+    y, length = kernels.unit_vectors(input, dim, eps)
+    return Residuals(y, length=length)
+
+
+@_unit_vectors.vjp("input")
+def _(g, input, dim, eps, output, length):
+    return _unit_vectors_grad(g, input, dim, eps, output, length)
+
+
+# The unit vectors and the lengths are constants here; the derivatives compute them again, from the input.
+@primitive(constants=("unit", "length"))
+def _unit_vectors_grad(g: Array, input: Array, dim: int, eps: float, unit: Array, length: Array) -> Array:
+    """``P g``, with ``P = (1 - y y^T) / length``, or ``1 / eps`` for shorter vectors: the symmetric Jacobian."""
+    return kernels.unit_vectors_grad(g, unit, length, dim, eps)
+
+
+@_unit_vectors_grad.vjp("g")
+def _(h, input, dim, eps, unit, length):
+    return _unit_vectors_grad(h, input, dim, eps, unit, length)
+
+
+# <h, P g> is (<h, g> - <h, y> <g, y>) / length. The derivative of y is P, that of 1 / length is -y / length**2.
+@_unit_vectors_grad.vjp("input")
+def _(h, g, input, dim, eps, unit, length):
+    y, size = _unit_vectors(input, dim, eps), norm(input, 2, dim, keepdim=True)
+    along_g, along_h = sum(g * y, dim, True), sum(h * y, dim, True)
+    turned_g, turned_h = (_unit_vectors_grad(c, input, dim, eps, unit, length) for c in (g, h))
+    shrunk = (sum(g * h, dim, True) - along_g * along_h) * y / size
+    return where(length > eps, -(shrunk + along_g * turned_h + along_h * turned_g) / size, 0)
+
+
 def normalize(input: Array, p: float = 2.0, dim: Dims = 1, eps: float = 1e-12, out: None = None) -> Array:
     """Divide each vector along `dim` by its p-norm: ``x / max(norm(x), eps)``.
 
@@ -165,8 +200,11 @@ def normalize(input: Array, p: float = 2.0, dim: Dims = 1, eps: float = 1e-12, o
     _check_floating(operation, input)
     if out is not None:
         raise TypeError(f"{operation}: out expects None: the result is always new")
-    length = norm(input, check_float(operation, "p", p), check_dims(operation, dim, input.ndim), keepdim=True)
-    return input / clamp(length, check_float(operation, "eps", eps))
+    exponent, least = check_float(operation, "p", p), check_float(operation, "eps", eps)
+    dims = check_dims(operation, dim, input.ndim)
+    if exponent == 2 and len(dims) == 1 and input.dtype.itemsize >= 4 and 0 not in input.shape:
+        return _unit_vectors(input, dims[0], least)
+    return input / clamp(norm(input, exponent, dims, keepdim=True), least)
 
 
 def _check_floating(operation: str, input: Array) -> None:

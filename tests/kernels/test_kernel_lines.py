@@ -1,11 +1,11 @@
-"""Softmax and cross-entropy in many blocks: what they compute is what plain NumPy computes, whatever the layout."""
+"""What is computed along lines, in many blocks, is what plain NumPy computes, whatever the layout."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tinygrad_cnn.kernels import cross_entropy, lines, softmax
+from tinygrad_cnn.kernels import cross_entropy, lines, softmax, unit_vectors
 from tinygrad_cnn.kernels.threads import get_num_threads, set_num_threads
 
 RANDOM = np.random.default_rng(0)
@@ -14,7 +14,16 @@ RANDOM = np.random.default_rng(0)
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks so small that every array here is several."""
-    for name, size in {"_BLOCK": 64, "_SMALL": 0, "_THREADS": 0, "_LEAST_COPY": 0, "_NARROW": 6, "LONG_RUN": 8}.items():
+    sizes = {
+        "_BLOCK": 64,
+        "_SMALL": 0,
+        "_THREADS": 0,
+        "_THREADS_IF_LIGHT": 0,
+        "_LEAST_COPY": 0,
+        "_NARROW": 6,
+        "LONG_RUN": 8,
+    }
+    for name, size in sizes.items():
         monkeypatch.setattr(lines, name, size)
 
 
@@ -148,6 +157,19 @@ def test_rows_of_nan_and_infinity_stay_among_themselves(dtype):
     assert np.isnan(y[bad]).any(1).all()
     np.testing.assert_allclose(np.delete(y, bad, 0), np.delete(good, bad, 0), rtol=5 * np.finfo(dtype).eps)
     assert y.dtype == np.dtype(dtype)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("shape", "dim"), [((2, 9, 20, 7), 0), ((2, 9, 20, 7), 1), ((40, 12), 1), ((40, 5), 1)])
+def test_unit_vectors_and_their_gradient(shape, dim, layout):
+    x, g = array(shape, layout), array(shape, layout)
+    length = np.sqrt((x * x).sum(dim, keepdims=True))
+    least = np.median(length)
+    y, found = unit_vectors.unit_vectors(x, dim, least)
+    close(found, length)
+    close(y, x / np.maximum(length, least))
+    along = np.where(length > least, (g * y).sum(dim, keepdims=True), 0)
+    close(unit_vectors.unit_vectors_grad(g, y, length, dim, least), (g - y * along) / np.maximum(length, least))
 
 
 def test_bits_do_not_depend_on_the_number_of_threads():
