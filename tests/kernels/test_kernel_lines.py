@@ -18,7 +18,6 @@ def small_blocks(monkeypatch):
         "_BLOCK": 64,
         "_SMALL": 0,
         "_THREADS": 0,
-        "_THREADS_IF_LIGHT": 0,
         "_LEAST_COPY": 0,
         "_NARROW": 6,
         "LONG_RUN": 8,

@@ -97,7 +97,7 @@ def class_losses_grad(
             calls += [_outer(spread[part], shares, product), partial(np.subtract, out, product, out=out)]
         return calls
 
-    lines.over_blocks(plan, light=True)
+    lines.over_blocks(plan)
     by_x_.reshape(-1)[lines.bring_choice(classes)] -= _values(lines, own).reshape(-1)
     return by_x
 
@@ -137,7 +137,7 @@ def distribution_losses_grad(height: Array, g: Array, q: Array, powers: Array, t
             partial(np.subtract, out, product, out=out),
         ]
 
-    lines.over_blocks(plan, light=True)
+    lines.over_blocks(plan)
     return by_x
 
 

@@ -28,9 +28,9 @@ Part = tuple[slice, ...]
 _BLOCK = 1 << 18
 # Up to here all is done at once: BLAS uses one thread for a product with a vector anyway.
 _SMALL = 1 << 15
-# From here on a second thread helps, in what computes powers, and in what does not: to bring one in, and to take turns
-# with it, is work as well.
-_THREADS, _THREADS_IF_LIGHT = 3 << 16, 3 << 17
+# From here on a second thread helps. What comes before and after is to be in two threads as well, or half of the lines
+# will lie in the other core's cache.
+_THREADS = 1 << 18
 # The maxima of rows of at most so many elements are found faster column by column, and their products one by one.
 _NARROW = 32
 # Elements below which short runs do not matter.
@@ -85,15 +85,14 @@ class Lines:
         """Memory for one value for each line."""
         return np.empty((self.shape[0], 1, self.shape[2]), dtype)
 
-    def over_blocks(self, plan: Callable[[Part], Iterable[Call]], light: bool = False) -> None:
-        """Do what ``plan(part)`` says for each block; `light` if these are a few plain calls."""
+    def over_blocks(self, plan: Callable[[Part], Iterable[Call]]) -> None:
+        """Do what ``plan(part)`` says for each block."""
         if self.size <= _SMALL:
             for call in plan(()):
                 call()
             return
         axis = 0 if self.shape[0] > 1 else 2
-        few = self.size < (_THREADS_IF_LIGHT if light else _THREADS)
-        parts = balanced(self.shape[axis], 1 if few else max(2, -(-self.size // _BLOCK)))
+        parts = balanced(self.shape[axis], 1 if self.size < _THREADS else max(2, -(-self.size // _BLOCK)))
         blocks = [(*(slice(None),) * axis, part) for part in parts]
         with run_by_run() if _has_long_runs(self.shape) else nullcontext():
             parallel_products(plan, blocks, self.size << 10)

@@ -87,7 +87,7 @@ def softmax_grad(g: Array, y: Array, dim: int) -> Array:
             partial(np.multiply, out, y_[part], out=out),
         ]
 
-    lines.over_blocks(plan, light=True)
+    lines.over_blocks(plan)
     return by_x
 
 

@@ -33,7 +33,7 @@ def unit_vectors(x: Array, dim: int, least: float) -> tuple[Array, Array]:
             *with_each(np.divide, x_[part], divisor[part], out),
         ]
 
-    lines.over_blocks(plan, light=True)
+    lines.over_blocks(plan)
     return y, np.expand_dims(lines.restore(length), dim)
 
 
@@ -56,5 +56,5 @@ def unit_vectors_grad(g: Array, y: Array, length: Array, dim: int, least: float)
             *with_each(np.multiply, out, scale[part], out),
         ]
 
-    lines.over_blocks(plan, light=True)
+    lines.over_blocks(plan)
     return by_x
