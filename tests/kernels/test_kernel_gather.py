@@ -13,10 +13,10 @@ from tinygrad_cnn.kernels import gather as kernels
 from tinygrad_cnn.kernels.gather import add_at, gather
 
 
-@pytest.fixture(autouse=True, params=[5, 1 << 18])
+@pytest.fixture(autouse=True, params=[1, 15, 1 << 18])
 def _limits(request):
-    """Take arrays for large from so many elements on."""
-    with mock.patch.multiple(kernels, _LARGE=request.param, _BLOCK=request.param):
+    """Take arrays for large from so many elements on, and a fifth of them for not so small."""
+    with mock.patch.multiple(kernels, _SMALL=request.param // 5, _LARGE=request.param, _BLOCK=request.param):
         yield
 
 
