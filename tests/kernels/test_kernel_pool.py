@@ -11,14 +11,18 @@ from hypothesis import strategies as st
 from kernel_cases import integers_array, laid_out, layouts
 
 from tinygrad_cnn.kernels.pool import (
+    are_tiles,
     avg_pool2d,
     avg_pool2d_grad,
     max_pool2d,
     max_pool2d_gather,
-    max_pool2d_indices,
+    max_pool2d_positions,
     max_pool2d_scatter,
+    max_pool2d_scatter_tiles,
+    max_pool2d_winners,
 )
 from tinygrad_cnn.kernels.shapes import output_size
+from tinygrad_cnn.kernels.windows import Cover, axes
 
 
 def windows(size, kernel, stride, padding, dilation, ceil_mode):
@@ -67,33 +71,82 @@ def naive_max(x, kernel, stride, padding, dilation, ceil_mode):
 @given(pool_cases())
 def test_max_pooling_is_its_definition(case):
     y, indices = naive_max(*case)
-    np.testing.assert_array_equal(max_pool2d(*case), y)
-    np.testing.assert_array_equal(max_pool2d_indices(*case), indices)
-    assert max_pool2d(*case).dtype == case[0].dtype
+    x, windows = case[0], axes("max_pool2d", case[0].shape, *case[1:])
+    maxima, winners = max_pool2d_winners(x, *windows)
+    for found in (max_pool2d(x, *windows), maxima):
+        np.testing.assert_array_equal(found, y)
+        assert found.dtype == x.dtype
+    np.testing.assert_array_equal(max_pool2d_positions(winners, *windows), indices)
 
 
 @given(pool_cases(), layouts, layouts)
 def test_gather_picks_and_scatter_adds_at_the_indices(case, first, second):
-    x, *parameters = case
-    y = max_pool2d(x, *parameters)
-    indices = max_pool2d_indices(x, *parameters)
+    x = case[0]
+    windows = axes("max_pool2d", x.shape, *case[1:])
+    y, winners = max_pool2d_winners(x, *windows)
+    indices = max_pool2d_positions(winners, *windows)
     planes = indices.reshape(*y.shape[:2], y.shape[2] * y.shape[3])
     v = laid_out(integers_array(x.shape, 1, x.dtype.type), first)
     g = laid_out(integers_array(y.shape, 2, x.dtype.type), second)
     seen = np.isfinite(y) | np.isnan(y)  # a window may lie in the padding altogether
     gathered = np.take_along_axis(v.reshape(*x.shape[:2], x.shape[2] * x.shape[3]), planes, 2).reshape(y.shape)
-    np.testing.assert_array_equal(max_pool2d_gather(v, x, y, *parameters), np.where(seen, gathered, 0))
+    np.testing.assert_array_equal(max_pool2d_gather(v, winners, *windows), np.where(seen, gathered, 0))
     scattered = np.zeros((*x.shape[:2], x.shape[2] * x.shape[3]), x.dtype)
     for n, c, p, q in np.ndindex(*y.shape):
         if seen[n, c, p, q]:
             scattered[n, c, indices[n, c, p, q]] += g[n, c, p, q]
-    np.testing.assert_array_equal(max_pool2d_scatter(g, x, y, *parameters), scattered.reshape(x.shape))
+    np.testing.assert_array_equal(max_pool2d_scatter(g, winners, *windows), scattered.reshape(x.shape))
+    if are_tiles(x.dtype, *windows):
+        np.testing.assert_array_equal(max_pool2d_scatter_tiles(g, x, y, *windows), scattered.reshape(x.shape))
+
+
+@st.composite
+def covers(draw):
+    """An image, and windows that cover it, evenly spaced or not."""
+    n, c, h, w = (draw(st.integers(low, high)) for low, high in ((0, 2), (1, 3), (1, 13), (1, 13)))
+    x = integers_array((n, c, h, w), draw(st.integers(0, 999)), np.float32)
+    if draw(st.booleans()):
+        x[np.random.default_rng(0).random(x.shape) < 0.2] = np.nan
+    return laid_out(x, draw(layouts)), (Cover(h, draw(st.integers(0, 15))), Cover(w, draw(st.integers(0, 15))))
+
+
+@given(covers())
+def test_covers_have_the_first_maximum_of_each_window_or_its_last_nan(case):
+    x, windows = case
+    h, w = x.shape[2:]
+    y, winners = max_pool2d_winners(x, *windows)
+    indices = max_pool2d_positions(winners, *windows)
+    np.testing.assert_array_equal(max_pool2d(x, *windows), y)
+    for n, c, i, j in np.ndindex(*y.shape):
+        rows, columns = (
+            range(k * each.size // each.count, -((k + 1) * each.size // -each.count))
+            for k, each in zip((i, j), windows, strict=True)
+        )
+        best, place = -np.inf, 0
+        for r, s in itertools.product(rows, columns):
+            if x[n, c, r, s] > best or np.isnan(x[n, c, r, s]):
+                best, place = x[n, c, r, s], r * w + s
+        np.testing.assert_array_equal(y[n, c, i, j], best)
+        assert indices[n, c, i, j] == place
+    assert max_pool2d_scatter(np.ones_like(y), winners, *windows).sum() == y.size
+    plane = np.broadcast_to(np.arange(h * w, dtype=np.float32).reshape(h, w), x.shape)
+    np.testing.assert_array_equal(max_pool2d_gather(plane, winners, *windows), indices)
+
+
+def test_points_of_large_windows_need_more_than_a_byte():
+    x = np.zeros((1, 1, 20, 20), np.float32)
+    x[0, 0, 19, 3] = 1
+    windows = axes("max_pool2d", x.shape, (20, 20), (1, 1), (0, 0), (1, 1), False)
+    y, winners = max_pool2d_winners(x, *windows)
+    assert max_pool2d_positions(winners, *windows).item() == 19 * 20 + 3
+    assert y.item() == 1
 
 
 @given(pool_cases())
 def test_max_pooling_commutes_with_monotone_functions(case):
-    x, *parameters = case
-    np.testing.assert_array_equal(max_pool2d(2 * x + 1, *parameters), 2 * max_pool2d(x, *parameters) + 1)
+    x = case[0]
+    windows = axes("max_pool2d", x.shape, *case[1:])
+    np.testing.assert_array_equal(max_pool2d(2 * x + 1, *windows), 2 * max_pool2d(x, *windows) + 1)
 
 
 @given(pool_cases(dilated=False), st.booleans(), st.sampled_from([None, None, 3, -2]))
@@ -133,12 +186,13 @@ def test_average_pooling_gradient_is_its_adjoint(case, count_include_pad, layout
 def test_integers(dtype):
     x = np.arange(9, dtype=dtype).reshape(1, 1, 3, 3)
     arguments = ((2, 2), (1, 1), (0, 0), (1, 1), False)
-    y = max_pool2d(x, *arguments)
+    windows = axes("max_pool2d", x.shape, *arguments)
+    y, winners = max_pool2d_winners(x, *windows)
     assert y.dtype == dtype
-    assert y.tolist() == [[[[4, 5], [7, 8]]]]
-    assert max_pool2d_indices(x, *arguments).tolist() == [[[[4, 5], [7, 8]]]]
-    assert max_pool2d_gather(x, x, y, *arguments).tolist() == y.tolist()
-    assert max_pool2d_scatter(y, x, y, *arguments).tolist() == [[[[0, 0, 0], [0, 4, 5], [0, 7, 8]]]]
+    assert y.tolist() == max_pool2d(x, *windows).tolist() == [[[[4, 5], [7, 8]]]]
+    assert max_pool2d_positions(winners, *windows).tolist() == [[[[4, 5], [7, 8]]]]
+    assert max_pool2d_gather(x, winners, *windows).tolist() == y.tolist()
+    assert max_pool2d_scatter(y, winners, *windows).tolist() == [[[[0, 0, 0], [0, 4, 5], [0, 7, 8]]]]
     mean = avg_pool2d(x, (2, 2), (1, 1), (0, 0), False, True, None)
     assert mean.dtype == np.float32
     assert mean.tolist() == [[[[2, 3], [5, 6]]]]
@@ -161,19 +215,28 @@ def test_output_size_drops_windows_that_start_after_the_input():
 )
 def test_nonsense_is_refused(arguments):
     with pytest.raises(ValueError, match="max_pool2d: "):
-        max_pool2d(np.zeros((1, 1, 3, 3)), *arguments)
+        axes("max_pool2d", (1, 1, 3, 3), *arguments)
 
 
 def test_wrong_shapes_are_refused():
     x = np.zeros((1, 1, 4, 4))
     y = np.zeros((1, 1, 2, 2))
     arguments = ((2, 2), (2, 2), (0, 0), (1, 1), False)
+    windows = axes("max_pool2d", x.shape, *arguments)
+    _, winners = max_pool2d_winners(x, *windows)
     with pytest.raises(ValueError, match="4 dimensions"):
-        max_pool2d(x[0], *arguments)
+        axes("max_pool2d", x[0].shape, *arguments)
     with pytest.raises(ValueError, match="gradient expects"):
-        max_pool2d_scatter(x, x, y, *arguments)
+        max_pool2d_scatter(x, winners, *windows)
     with pytest.raises(ValueError, match="values expects"):
-        max_pool2d_gather(y, x, y, *arguments)
+        max_pool2d_gather(y, winners, *windows)
+    with pytest.raises(ValueError, match="winners expects"):
+        max_pool2d_gather(x, winners[..., 1:], *windows)
+    with pytest.raises(ValueError, match="input expects"):
+        max_pool2d_winners(y, *windows)
+    for arguments in ((y, y, y), (y, x, x), (x, x, y)):
+        with pytest.raises(ValueError, match=r"max_pool2d_scatter_tiles: .* expects"):
+            max_pool2d_scatter_tiles(*arguments, *windows)
     with pytest.raises(ValueError, match="gradient expects"):
         avg_pool2d_grad(x, x.shape, (2, 2), (2, 2), (0, 0), False, True, None)
     with pytest.raises(ValueError, match="divisor_override"):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kernel_cases import integers_array, laid_out, layouts
 
-from tinygrad_cnn.kernels.adaptive_pool import adaptive_max_positions
 from tinygrad_cnn.kernels.positions import add, put, take, take_last
 from tinygrad_cnn.kernels.stochastic_pool import stochastic_positions
 
@@ -48,23 +45,6 @@ def test_put_leaves_the_last_value_and_take_last_is_its_adjoint(case):
     y = put(values, positions, x.shape[2:])
     np.testing.assert_array_equal(y, expected.reshape(x.shape))
     assert (y * x).sum() == (values * take_last(x, positions)).sum()
-
-
-@given(placements(), st.integers(1, 5), st.integers(1, 5), st.booleans())
-def test_adaptive_maxima_are_the_first_of_equal_ones_or_the_last_nan(case, oh, ow, spoilt):
-    x = case[0].copy()
-    if spoilt:
-        x[np.random.default_rng(0).random(x.shape) < 0.2] = np.nan
-    found = adaptive_max_positions(x, (oh, ow))
-    h, w = x.shape[2:]
-    for n, c, i, j in np.ndindex(*found.shape):
-        rows = range(i * h // oh, -((i + 1) * h // -oh))
-        columns = range(j * w // ow, -((j + 1) * w // -ow))
-        best, place = -np.inf, 0
-        for r, s in itertools.product(rows, columns):
-            if x[n, c, r, s] > best or np.isnan(x[n, c, r, s]):
-                best, place = x[n, c, r, s], r * w + s
-        assert found[n, c, i, j] == place
 
 
 @given(st.integers(0, 999), layouts)

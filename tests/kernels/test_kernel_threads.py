@@ -19,9 +19,10 @@ from tinygrad_cnn.kernels.accumulate import product
 from tinygrad_cnn.kernels.conv import bias_grad, conv2d, conv2d_input_grad, conv2d_weight_grad
 from tinygrad_cnn.kernels.elementwise import apply, blockwise, relu, relu_grad
 from tinygrad_cnn.kernels.gemm import matmul
-from tinygrad_cnn.kernels.pool import avg_pool2d, avg_pool2d_grad, max_pool2d, max_pool2d_scatter
+from tinygrad_cnn.kernels.pool import avg_pool2d, avg_pool2d_grad, max_pool2d_scatter, max_pool2d_winners
 from tinygrad_cnn.kernels.reduction import log_sum_exp, reduce
 from tinygrad_cnn.kernels.threads import get_num_threads, parallel, parallel_calls, set_num_threads
+from tinygrad_cnn.kernels.windows import axes
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +43,8 @@ def every_kernel(seed=0):
     half = conv2d(x, w[:, :8], None, *strided)
     deep = ((1, 1), ((1, 1), (1, 1)), (1, 1), 16)
     z = conv2d(x, w[:16, :1], None, *deep)
-    windows = ((2, 2), (2, 2), (0, 0), (1, 1), False)
-    pooled = max_pool2d(y, *windows)
+    windows = axes("max_pool2d", y.shape, (3, 3), (2, 2), (1, 1), (1, 1), False)
+    pooled, winners = max_pool2d_winners(y, *windows)
     mean = avg_pool2d(y, (2, 2), (2, 2), (0, 0), False, True, None)
     rows = rng.standard_normal((600, 500), np.float32)
     return [
@@ -72,7 +73,7 @@ def every_kernel(seed=0):
         conv2d_input_grad(z, w[:16, :1], x.shape, *deep),
         conv2d_weight_grad(z, x, w[:16, :1].shape, *deep),
         bias_grad(y),
-        max_pool2d_scatter(pooled, y, pooled, *windows),
+        max_pool2d_scatter(pooled, winners, *windows),
         avg_pool2d_grad(mean, y.shape, (2, 2), (2, 2), (0, 0), False, True, None),
     ]
 

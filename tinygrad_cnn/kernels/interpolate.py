@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from tinygrad_cnn.kernels import buffers
 from tinygrad_cnn.kernels.layouts import contiguous
 from tinygrad_cnn.kernels.positions import is_channels_last
-from tinygrad_cnn.kernels.shapes import balanced
+from tinygrad_cnn.kernels.shapes import as_slice, balanced
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
-__all__ = ["Taps", "apply_maps", "as_slice"]
+__all__ = ["Taps", "apply_maps"]
 
 Array = NDArray[Any]
 
@@ -69,14 +69,6 @@ class Taps:
         result = Taps(outputs, indices, weights)
         result.__dict__["transposed"] = self
         return result
-
-
-def as_slice(indices: Array) -> slice | Array:
-    """Return `indices`, or if they are evenly spaced and ascending, the slice that says the same."""
-    step = int(indices[1] - indices[0]) if len(indices) > 1 else 1
-    if step < 1 or (np.diff(indices) != step).any():
-        return indices
-    return slice(int(indices[0]), int(indices[-1]) + 1, step)
 
 
 def _read(x: Array, place: slice | Array, out: Array, calls: list[Call]) -> Array:

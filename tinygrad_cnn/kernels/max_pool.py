@@ -1,6 +1,10 @@
 """Maximum pooling, and the adjoint pair that its derivatives are made of: scatter to the maxima, gather from them.
 
-No indices are kept: the maxima are found again by comparing, tap by tap, the input with the output.
+The forward pass takes the maximum over the rows of each window, then over its columns. If derivatives will follow it
+also finds, by comparing on the way, which element of its window each maximum is. That takes a byte, from which an index
+into memory is soon made. Elements compete for it with points, which are
+
+    kh * kw for the first of a window, one less for each one after it in reading order, 0 where it isn't the maximum
 """
 
 from __future__ import annotations
@@ -11,225 +15,245 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.kernels.elementwise import BITS, empty_like, scratch_like, select
-from tinygrad_cnn.kernels.layouts import strided
-from tinygrad_cnn.kernels.threads import Call, parallel, parallel_calls
-from tinygrad_cnn.kernels.windows import Axis, axes, check_shape, image_blocks, reduce_windows
+from tinygrad_cnn.kernels import buffers
+from tinygrad_cnn.kernels.elementwise import number
+from tinygrad_cnn.kernels.layouts import contiguous
+from tinygrad_cnn.kernels.positions import Planes, is_channels_last
+from tinygrad_cnn.kernels.threads import Call, parallel_calls
+from tinygrad_cnn.kernels.windows import Windows, along, check_shape, image_blocks, read, reduce_seen, reduce_windows
 
-__all__ = ["max_pool2d", "max_pool2d_gather", "max_pool2d_indices", "max_pool2d_scatter"]
+__all__ = ["max_pool2d", "max_pool2d_gather", "max_pool2d_positions", "max_pool2d_scatter", "max_pool2d_winners"]
 
 Array = NDArray[Any]
-Pair = tuple[int, int]
+# Some of the windows along an axis, and what a tap of theirs sees.
+Seen = tuple[slice, Array]
 
 
-def _lowest(dtype: np.dtype[Any]) -> Any:
+def max_pool2d(x: Array, rows: Windows, columns: Windows) -> Array:
+    """Return the maximum of each window: (N, C, H, W) -> (N, C, OH, OW). NaN counts as larger than everything."""
+    return reduce_windows(x, rows, columns, np.maximum, lowest(x.dtype))
+
+
+def lowest(dtype: np.dtype[Any]) -> Any:
+    """Return the neutral element of the maximum."""
     if dtype.kind == "f":
         return dtype.type(-np.inf)
     return np.iinfo(dtype).min if dtype.kind in "iu" else False
 
 
-def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool) -> Array:
-    """Return the maximum of each window: (N, C, H, W) -> (N, C, OH, OW). NaN counts as larger than everything.
+# ------------------------------------------------------------------------------------------ winners
 
-    Raises
-    ------
-    ValueError
-        If the windows do not fit.
+
+def max_pool2d_winners(x: Array, rows: Windows, columns: Windows) -> tuple[Array, Array]:
+    """Return the maximum of each window, and the points of the element that it is: (N, C, OH, OW) both.
+
+    Of equal elements the first wins, of several NaN the last, as in PyTorch. An empty window has 0 points.
     """
-    rows, columns = axes("max_pool2d", x.shape, kernel, stride, padding, dilation, ceil_mode)
-    return reduce_windows(x, rows, columns, np.maximum, _lowest(x.dtype))
+    check_shape("max_pool2d_winners", "input", x, (*x.shape[:2], rows.size, columns.size))
+    planes = Planes(x.shape, is_channels_last(x))
+    down, across = planes.axes
+    shape = (*x.shape[:2], rows.count, columns.count)
+    kind = np.min_scalar_type(rows.kernel * columns.kernel)
+    y, winners = planes.empty(shape, x.dtype), planes.empty(shape, kind)
+    memory, y_memory, winners_memory = (planes.in_memory(each) for each in (x, y, winners))
+    memory = contiguous(memory)
+
+    def plan(part: slice) -> list[Call]:
+        calls: list[Call] = []
+        source, best, winner = memory[part], y_memory[part], winners_memory[part]
+        lines_shape = (*source.shape[:down], rows.count, *source.shape[down + 1 :])
+        lines = buffers.scratch("lines", lines_shape, x.dtype)
+        line_points = buffers.scratch("points of lines", lines_shape, kind)
+        taps = _seen(source, rows, down, "row", calls)
+        reduce_seen(taps, lines, down, np.maximum, lowest(x.dtype), calls)
+        points = [number((rows.kernel - i) * columns.kernel, kind) for i in range(len(taps))]
+        # Where no row before the last one has the maximum, that one does: it need not be looked at.
+        _compete(taps[:-1], points[:-1], lines, line_points, points[-1], down, calls)
+        taps = _seen(lines, columns, across, "column", calls)
+        reduce_seen(taps, best, across, np.maximum, lowest(x.dtype), calls)
+        points = []
+        for j, (_, given) in enumerate(_seen(line_points, columns, across, "points", calls)):
+            points.append(buffers.scratch(f"score {j}", given.shape, kind) if j else given)
+            if j:
+                calls.append(partial(np.subtract, given, number(j, kind), out=points[j]))
+        _compete(taps, points, best, winner, number(0, kind), across, calls)
+        calls.extend(partial(np.copyto, along(winner, down, slice(row, row + 1)), 0) for row in rows.empty)
+        if x.dtype.kind == "f":
+            calls.append(partial(_find_nans, source, best, winner, rows, columns, planes.axes))
+        return calls
+
+    parallel_calls(plan, image_blocks(x) if y.size else [])
+    return y, winners
 
 
-def _hits(x: Array, y: Array, rows: Axis, columns: Axis) -> list[tuple[tuple[Any, ...], tuple[Any, ...], Array]]:
-    """For each tap: the windows it falls into, where it falls, and in which of these it is the maximum.
+def _seen(x: Array, windows: Windows, axis: int, name: str, calls: list[Call]) -> list[Seen]:
+    """Return what each tap of the windows sees.
 
-    Exactly one tap of a window is: the first that equals the maximum, or the last NaN, as in PyTorch.
+    With a stride s that is every s-th element. Of the last two axes these are a long way apart; as several calls will
+    read them, they are first copied to where they are neighbours.
     """
-    whole = slice(None)
-    taken = scratch_like("taken", y, 1, bool)[0]
-    taken[...] = False
-    found = []
-    for i, down in enumerate(rows.taps()):
-        for j, across in enumerate(columns.taps()):
-            windows, places = (whole, whole, down[0], across[0]), (whole, whole, down[1], across[1])
-            seen = taken[windows]
-            hit = scratch_like(f"hit {i} {j}", seen, 1, bool)[0]
-            np.equal(x[places], y[windows], out=hit)
-            np.greater(hit, seen, out=hit)  # hit and not seen
-            np.logical_or(seen, hit, out=seen)
-            found.append((windows, places, hit))
-    if x.dtype.kind == "f" and not taken.all():
-        for windows, places, hit in reversed(found):
-            seen = taken[windows]
-            late = np.isnan(x[places]) & ~seen
-            seen |= late
-            hit |= late
-    return found
+    step = windows.stride
+    if step == 1 or axis < x.ndim - 2:
+        return [(some, read(x, axis, place, f"{name} {i}", calls)) for i, (some, place) in enumerate(windows.taps())]
+    phases = []
+    for start in range(step):
+        phase = along(x, axis, slice(start, None, step))
+        phases.append(buffers.scratch(f"{name} {start}", phase.shape, x.dtype))
+        calls.append(partial(np.copyto, phases[start], phase))
+    seen = []
+    for some, place in windows.taps():
+        assert isinstance(place, slice)
+        first, start = divmod(place.start, step)
+        seen.append((some, along(phases[start], axis, slice(first, first + some.stop - some.start))))
+    return seen
 
 
-def max_pool2d_indices(x: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool) -> Array:
-    """Return where in its (H, W) plane each window has its maximum: ``h * W + w`` as int64, (N, C, OH, OW)."""
-    rows, columns = axes("max_pool2d_indices", x.shape, kernel, stride, padding, dilation, ceil_mode)
-    y = max_pool2d(x, kernel, stride, padding, dilation, ceil_mode)
-    result = empty_like(y, np.dtype(np.int64))
-    height, width = x.shape[2:]
-    plane = np.arange(height * width).reshape(height, width)
+def _compete(
+    seen: list[Seen], points: list[Array], y: Array, best: Array, least: Array, axis: int, calls: list[Call]
+) -> None:
+    """Append what writes into `best` the most points that what is seen has where it is the maximum `y`, or `least`."""
+    hit, score = buffers.scratch("hit", y.shape, bool), buffers.scratch("score", y.shape, best.dtype)
+    calls.append(partial(np.copyto, best, least))
+    for (some, values), given in zip(seen, points, strict=True):
+        maxima, most, hits, scores = (along(each, axis, some) for each in (y, best, hit, score))
+        calls += [
+            partial(np.equal, values, maxima, out=hits),
+            partial(np.multiply, hits.view(np.uint8), given, out=scores),
+            partial(np.maximum, most, scores, out=most),
+        ]
 
-    def compute(part: slice) -> None:
-        target = result[part]
-        target[...] = 0
-        for windows, places, hit in _hits(x[part], y[part], rows, columns):
-            target[windows] += plane[places[2:]] * hit
 
-    parallel(compute, image_blocks(x))
+def _find_nans(x: Array, y: Array, winners: Array, rows: Windows, columns: Windows, axes: tuple[int, int]) -> None:
+    """Where the maximum is NaN, let the last NaN win."""
+    if not np.isnan(y.max()):
+        return
+    down, across = axes
+    spoilt = np.isnan(x)
+    for i, (above, row) in enumerate(rows.taps()):
+        for j, (left, column) in enumerate(columns.taps()):
+            # A window that has fewer taps than others repeats its last one.
+            tap = _outer(
+                np.minimum(i, rows.last)[above] * columns.kernel, np.minimum(j, columns.last)[left], x.ndim, axes
+            )
+            here = along(along(spoilt, down, row), across, column)
+            target = along(along(winners, down, above), across, left)
+            np.copyto(target, rows.kernel * columns.kernel - tap, where=here, casting="unsafe")
+
+
+# ------------------------------------------------------------------------------ where winners stand
+
+
+def _outer(of_rows: Array, of_columns: Array, ndim: int, axes: tuple[int, int]) -> Array:
+    """The sums of a number for each row and one for each column, along these axes of an array."""
+    shape = [1] * ndim
+    shape[axes[0]], shape[axes[1]] = len(of_rows), len(of_columns)
+    return np.asarray(np.add.outer(of_rows, of_columns)).reshape(shape)
+
+
+class _Places:
+    """From the points of winners to where they stand, in units of `step`."""
+
+    def __init__(self, planes: Planes, rows: Windows, columns: Windows, step: int, base: Any) -> None:
+        taps = rows.kernel * columns.kernel
+        i, j = np.divmod(taps - np.arange(taps + 1), columns.kernel)
+        width = columns.size
+        # For each number of points, how far from the start of the window; none for an empty one.
+        self.offsets = (i * rows.dilation * width + j * columns.dilation) * step
+        self.offsets[0] = 0
+        starts = [each.starts for each in (rows, columns)]
+        for each, start in zip((rows, columns), starts, strict=True):
+            start[each.empty] = 0
+        self.first = _outer(starts[0] * (width * step), starts[1] * step, 4, planes.axes) + base
+
+    def find(self, winners: Array, out: Array) -> list[Call]:
+        """Return what writes the places of winners, both with their axes in the order of memory."""
+        wide = buffers.scratch("wide", winners.shape, np.intp)
+        return [
+            partial(np.copyto, wide, winners),  # `take` would do so in fresh memory
+            partial(np.take, self.offsets, wide, out=out, mode="clip"),
+            partial(np.add, out, self.first, out=out),
+        ]
+
+
+def max_pool2d_positions(winners: Array, rows: Windows, columns: Windows) -> Array:
+    """Return where in its (H, W) plane each winner stands: ``h * W + w`` as int64, 0 for an empty window."""
+    planes = _planes(winners, rows, columns)
+    result = planes.empty(winners.shape, np.int64)
+    places = _Places(planes, rows, columns, 1, 0)
+    source, target = planes.in_memory(winners), planes.in_memory(result)
+    parallel_calls(lambda part: places.find(source[part], target[part]), image_blocks(result))
     return result
 
 
-def max_pool2d_scatter(
-    g: Array, x: Array, y: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
-) -> Array:
-    """Return the gradient of `max_pool2d` by `x`: each number of `g` goes to the maximum of its window.
+def _planes(winners: Array, rows: Windows, columns: Windows) -> Planes:
+    check_shape("max_pool2d", "winners", winners, (*winners.shape[:2], rows.count, columns.count))
+    return Planes((*winners.shape[:2], rows.size, columns.size), is_channels_last(winners))
+
+
+def max_pool2d_scatter(g: Array, winners: Array, rows: Windows, columns: Windows) -> Array:
+    """Return the gradient of `max_pool2d` by its input: each number of `g` goes to the winner of its window.
 
     Parameters
     ----------
     g : (N, C, OH, OW) array
-    x : (N, C, H, W) array
-    y : (N, C, OH, OW) array
-        The maxima, ``max_pool2d(x, ...)``.
+    winners : (N, C, OH, OW) array
+        From `max_pool2d_winners`.
     """
-    name = "max_pool2d_scatter"
-    rows, columns = axes(name, x.shape, kernel, stride, padding, dilation, ceil_mode)
-    shape = (*x.shape[:2], rows.count, columns.count)
-    check_shape(name, "gradient", g, shape)
-    check_shape(name, "output", y, shape)
-    result = empty_like(x, g.dtype)
-    disjoint = rows.disjoint and columns.disjoint
-    covered = disjoint and _covers(rows) and _covers(columns)
-    if disjoint and _whole(rows) and _whole(columns) and x.dtype == g.dtype and x.dtype.kind == "f":
-        _scatter_tiles(g, x, y, result, kernel, stride)
-        return result
+    check_shape("max_pool2d_scatter", "gradient", g, winners.shape)
+    planes = _planes(winners, rows, columns)
+    places = _Places(planes, rows, columns, planes.step, planes.base)
+    values, source = contiguous(planes.in_memory(g)), planes.in_memory(winners)
+    result = planes.empty(planes.shape, g.dtype)
+    target = planes.flat(result)
+    some_empty = len(rows.empty) or len(columns.empty)
 
-    def compute(part: slice) -> None:
-        copies: list[Call] = []
-        source, target = _laid_out_like(y[part], g[part], copies), result[part]
-        for copy in copies:
-            copy()
-        if not covered:
-            target[...] = 0
-        for windows, places, hit in _hits(x[part], y[part], rows, columns):
-            values, place = source[windows], target[places]
-            if disjoint:
-                select(hit, values, place)
-            else:
-                term = scratch_like("term", values, 1)[0]
-                select(hit, values, term)
-                np.add(place, term, out=place)
+    def plan(part: slice) -> list[Call]:
+        memory, given = target[part].reshape(-1), values[part]
+        index = buffers.scratch("index", given.shape, np.intp)
+        images = (np.arange(len(given)) * planes.image).reshape(-1, 1, 1, 1)
+        calls: list[Call] = [
+            partial(memory.fill, 0),
+            *places.find(source[part], index),
+            partial(np.add, index, images, out=index),
+        ]
+        if some_empty:
+            given = np.where(source[part], given, 0)
+        if rows.disjoint and columns.disjoint and not some_empty:
+            return [*calls, partial(memory.__setitem__, index, given)]
+        # This keeps the interpreter lock, but it is faster than comparing for each tap.
+        return [*calls, partial(np.add.at, memory, index.reshape(-1), given.reshape(-1))]
 
-    parallel(compute, image_blocks(x))
+    parallel_calls(plan, image_blocks(result) if g.size else [])
+    if not g.size:
+        result[...] = 0
     return result
 
 
-def _whole(windows: Axis) -> bool:
-    """Whether windows are without gaps inside and all inside the input."""
-    return (
-        windows.dilation == 1
-        and windows.padding == 0
-        and (windows.count - 1) * windows.stride + windows.kernel <= windows.size
-    )
-
-
-def _scatter_tiles(g: Array, x: Array, y: Array, out: Array, kernel: Pair, stride: Pair) -> None:
-    """Write ``max_pool2d_scatter(g, x, y, ...)`` into `out` for disjoint windows inside the input.
-
-    Every step is one NumPy call for all taps of a block of images.
-    """
-    (kh, kw), (sh, sw) = kernel, stride
-    oh, ow = y.shape[2:]
-    covered = kernel == stride and x.shape[2:] == (oh * kh, ow * kw)
-    bits = BITS[out.dtype.itemsize]
-
-    def taps(images: Array) -> Array:
-        """(n, c, h, w) -> (kh, kw, n, c, oh, ow), a view"""
-        n, c = images.shape[:2]
-        n_step, c_step, h_step, w_step = images.strides
-        steps = (h_step, w_step, n_step, c_step, sh * h_step, sw * w_step)
-        return strided(images, (kh, kw, n, c, oh, ow), steps)
-
-    def plan(part: slice) -> list[Call]:
-        calls: list[Call] = []
-        maxima, places, target = y[part], taps(x[part]), out[part].view(bits)
-        values = _laid_out_like(maxima, g[part], calls).view(bits)
-        if not covered:
-            calls.append(partial(np.copyto, target, 0))
-        hits = scratch_like("hits", maxima, kh * kw, bool)
-        taken = scratch_like("taken", maxima, kh * kw, bool)
-        by_taps = (kh, kw, *maxima.shape)
-        calls.append(partial(np.equal, places, maxima, out=hits.reshape(by_taps)))
-        before = hits[0]
-        for hit, so_far in zip(hits[1:], taken[1:], strict=True):
-            calls.append(partial(np.logical_or, before, hit, out=so_far))
-            before = so_far
-        if kh * kw > 1:
-            calls.append(partial(np.greater, hits[1], hits[0], out=hits[1]))  # hit and not taken before
-            calls.append(partial(np.greater, hits[2:], taken[1:-1], out=hits[2:]))
-        calls += [
-            partial(_find_nans, places, hits, before),
-            partial(np.copyto, taps(target), hits.view(np.int8).reshape(by_taps)),
-            partial(np.multiply, values, taps(target), out=taps(target)),
-        ]
-        return calls
-
-    parallel_calls(plan, image_blocks(x))
-
-
-def _find_nans(places: Array, hits: Array, taken: Array) -> None:
-    """Where no tap equals the maximum, let the last NaN be the hit."""
-    if taken.all():
-        return
-    kh, kw = places.shape[:2]
-    for tap in reversed(range(kh * kw)):
-        late = np.isnan(places[divmod(tap, kw)]) & ~taken
-        taken |= late
-        hits[tap] |= late
-
-
-def _laid_out_like(y: Array, g: Array, calls: list[Call]) -> Array:
-    """Return `g`, or an array in scratch memory with the order of axes of `y`, and append to `calls` what copies it."""
-    if g.strides == y.strides:
-        return g
-    copy: Array = scratch_like("values", y, 1, g.dtype)[0]
-    calls.append(partial(np.copyto, copy, g))
-    return copy
-
-
-def _covers(windows: Axis) -> bool:
-    """Whether disjoint windows reach every element."""
-    first, last = -windows.padding, (windows.count - 1) * windows.stride + windows.kernel - windows.padding
-    return windows.dilation == 1 and windows.stride == windows.kernel and first <= 0 and last >= windows.size
-
-
-def max_pool2d_gather(
-    v: Array, x: Array, y: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
-) -> Array:
-    """Return what `v` has where `x` has the maximum of each window: the adjoint of `max_pool2d_scatter`.
+def max_pool2d_gather(v: Array, winners: Array, rows: Windows, columns: Windows) -> Array:
+    """Return what `v` has where the winner of each window stands: the adjoint of `max_pool2d_scatter`.
 
     Parameters
     ----------
-    v, x : (N, C, H, W) array
-    y : (N, C, OH, OW) array
-        The maxima, ``max_pool2d(x, ...)``.
+    v : (N, C, H, W) array
+    winners : (N, C, OH, OW) array
+        From `max_pool2d_winners`.
     """
-    name = "max_pool2d_gather"
-    rows, columns = axes(name, x.shape, kernel, stride, padding, dilation, ceil_mode)
-    check_shape(name, "values", v, x.shape)
-    check_shape(name, "output", y, (*x.shape[:2], rows.count, columns.count))
-    result = empty_like(y, v.dtype)
+    planes = _planes(winners, rows, columns)
+    check_shape("max_pool2d_gather", "values", v, planes.shape)
+    places = _Places(planes, rows, columns, planes.step, planes.base)
+    memory, source = planes.flat(v), planes.in_memory(winners)
+    result = planes.empty(winners.shape, v.dtype)
+    target = planes.in_memory(result)
 
-    def compute(part: slice) -> None:
-        source, target = v[part], result[part]
-        target[...] = 0
-        for windows, places, hit in _hits(x[part], y[part], rows, columns):
-            np.copyto(target[windows], source[places], where=hit)
+    def plan(part: slice) -> list[Call]:
+        index = buffers.scratch("index", target[part].shape, np.intp)
+        images = (np.arange(len(index)) * planes.image).reshape(-1, 1, 1, 1)
+        return [
+            *places.find(source[part], index),
+            partial(np.add, index, images, out=index),
+            partial(np.take, memory[part], index, out=target[part], mode="clip"),
+            partial(np.copyto, target[part], 0, where=source[part] == 0),
+        ]
 
-    parallel(compute, image_blocks(x))
+    parallel_calls(plan, image_blocks(v) if result.size else [])
     return result

@@ -40,6 +40,11 @@ class Planes:
         self.base = np.arange(channels) if channels_last else np.arange(channels)[:, None, None] * plane
         self.image = channels * plane
 
+    @property
+    def axes(self) -> tuple[int, int]:
+        """The axes of rows and of columns, in the order of memory."""
+        return (1, 2) if self.channels_last else (2, 3)
+
     def in_memory(self, x: Array) -> Array:
         """View (N, C, H, W) with its axes in the order of memory."""
         return x.transpose(0, 2, 3, 1) if self.channels_last else x

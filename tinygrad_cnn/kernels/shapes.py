@@ -1,10 +1,14 @@
-"""The output sizes of sliding windows."""
+"""The output sizes of sliding windows, and slices."""
 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
-__all__ = ["balanced", "output_size"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["as_slice", "balanced", "output_size"]
 
 
 def output_size(
@@ -53,3 +57,11 @@ def balanced(length: int, count: int) -> list[slice]:
     count = min(count, length)
     ends = [length * number // count for number in range(1, count + 1)]
     return [slice(start, stop) for start, stop in pairwise([0, *ends])]
+
+
+def as_slice(indices: NDArray[Any]) -> slice | NDArray[Any]:
+    """Return `indices`, or if they are evenly spaced and ascending, the slice that says the same."""
+    step = int(indices[1] - indices[0]) if len(indices) > 1 else 1
+    if step < 1 or (np.diff(indices) != step).any():
+        return indices
+    return slice(int(indices[0]), int(indices[-1]) + 1, step)

@@ -10,16 +10,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.kernels.elementwise import empty_like, scratch_like
-from tinygrad_cnn.kernels.shapes import balanced, output_size
+from tinygrad_cnn.kernels import buffers
+from tinygrad_cnn.kernels.elementwise import empty_like, memory_order
+from tinygrad_cnn.kernels.shapes import as_slice, balanced, output_size
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
-__all__ = ["Axis", "axes", "check_shape", "image_blocks", "reduce_windows"]
+__all__ = [
+    "Axis",
+    "Cover",
+    "Windows",
+    "along",
+    "axes",
+    "check_shape",
+    "image_blocks",
+    "read",
+    "reduce_seen",
+    "reduce_windows",
+]
 
 Array = NDArray[Any]
 Pair = tuple[int, int]
@@ -31,7 +43,7 @@ _WORTH_SHARING = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The windows along one dimension."""
+    """Evenly spaced windows along one dimension."""
 
     size: int
     kernel: int
@@ -55,6 +67,22 @@ class Axis:
         return result
 
     @property
+    def starts(self) -> Array:
+        """Where each window has its first tap, which may be outside the input."""
+        return np.arange(self.count) * self.stride - self.padding
+
+    @property
+    def last(self) -> Array:
+        """The last tap of each window."""
+        return np.full(self.count, self.kernel - 1)
+
+    @property
+    def empty(self) -> list[int]:
+        """The windows that have no tap inside the input."""
+        seen = [range(*some.indices(self.count)) for some, _ in self.taps()]
+        return sorted(set(range(self.count)).difference(*seen))
+
+    @property
     def disjoint(self) -> bool:
         """Whether no element is in two windows."""
         return self.stride > (self.kernel - 1) * self.dilation
@@ -63,6 +91,41 @@ class Axis:
     def tiles(self) -> bool:
         """Whether every element is in exactly one window, and these have no gaps and no padding."""
         return self.padding == 0 and self.dilation == 1 and self.stride == self.kernel == self.size / self.count
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """Windows from ``floor(i * size / count)`` to ``ceil((i + 1) * size / count)``: they cover a dimension."""
+
+    size: int
+    count: int
+    stride: ClassVar[int] = 1
+    dilation: ClassVar[int] = 1
+    empty: ClassVar[list[int]] = []
+    disjoint: ClassVar[bool] = False
+
+    @property
+    def starts(self) -> Array:
+        """Where each window begins."""
+        return np.arange(self.count) * self.size // self.count
+
+    @property
+    def last(self) -> Array:
+        """The last tap of each window."""
+        return -((np.arange(self.count) + 1) * self.size // -self.count) - self.starts - 1
+
+    @property
+    def kernel(self) -> int:
+        """The number of taps of the longest window."""
+        return int(self.last.max(initial=0)) + 1
+
+    def taps(self) -> list[tuple[slice, slice | Array]]:
+        """For each tap: the windows, and where it falls; a window with fewer taps repeats its last one."""
+        starts, last = self.starts, self.last
+        return [(slice(0, self.count), as_slice(starts + np.minimum(tap, last))) for tap in range(self.kernel)]
+
+
+Windows = Axis | Cover
 
 
 @lru_cache(maxsize=512)
@@ -94,38 +157,63 @@ def image_blocks(x: Array) -> list[slice]:
     return balanced(x.shape[0], max(-(-x.size // _BLOCK), min(2, x.size // _WORTH_SHARING)))
 
 
-def _along(x: Array, out: Array, windows: Axis, axis: int, function: np.ufunc, start: Any, calls: list[Call]) -> None:
-    """Append what reduces the windows along `axis` (2 or 3) by `function`, which has the neutral element `start`."""
+def along(x: Array, axis: int, part: Any) -> Array:
+    """Return a part of `x` along an axis."""
+    return x[(slice(None),) * axis + (part,)]
 
-    def at(array: Array, part: slice) -> Array:
-        return array[:, :, part] if axis == 2 else array[:, :, :, part]
 
-    taps = windows.taps()
-    full = [place for part, place in taps if part == slice(0, windows.count)]
-    rest = [(part, place) for part, place in taps if part != slice(0, windows.count)]
+def read(x: Array, axis: int, place: slice | Array, name: str, calls: list[Call]) -> Array:
+    """Return what `x` has at some places along an axis: a view, or scratch memory and in `calls` what fills it.
+
+    For places that are not evenly spaced, `x` must be in row-major memory.
+    """
+    if isinstance(place, slice):
+        return along(x, axis, place)
+    copy = buffers.scratch(name, (*x.shape[:axis], len(place), *x.shape[axis + 1 :]), x.dtype)
+    calls.append(partial(np.take, x, place, axis, copy, "clip"))  # without "clip" it goes through a buffer
+    return copy
+
+
+def reduce_seen(
+    seen: list[tuple[slice, Array]], out: Array, axis: int, function: np.ufunc, start: Any, calls: list[Call]
+) -> None:
+    """Append what reduces the windows along `axis`, given some of the windows and what they see for each tap."""
+    whole = slice(0, out.shape[axis])
+    full = [values for some, values in seen if some == whole]
     if len(full) > 1:
-        calls.append(partial(function, at(x, full[0]), at(x, full[1]), out=out))
+        calls.append(partial(function, full[0], full[1], out=out))
     else:
-        calls.append(partial(np.copyto, out, at(x, full[0]) if full else start))
-    calls.extend(partial(function, out, at(x, place), out=out) for place in full[2:])
-    calls.extend(partial(function, at(out, part), at(x, place), out=at(out, part)) for part, place in rest)
+        calls.append(partial(np.copyto, out, full[0] if full else start))
+    calls.extend(partial(function, out, values, out=out) for values in full[2:])
+    for some, values in seen:
+        if some != whole:
+            target = along(out, axis, some)
+            calls.append(partial(function, target, values, out=target))
 
 
-def reduce_windows(x: Array, rows: Axis, columns: Axis, function: np.ufunc, start: Any, divisor: Any = None) -> Array:
+def reduce_windows(
+    x: Array, rows: Windows, columns: Windows, function: np.ufunc, start: Any, divisor: Any = None
+) -> Array:
     """Reduce each window by `function`, whose neutral element is `start`, and divide: (N, C, OH, OW)."""
     y = empty_like(x, shape=(*x.shape[:2], rows.count, columns.count))
+    order = memory_order(x)
+    down, across = order.index(2), order.index(3)
 
     def plan(part: slice) -> list[Call]:
         calls: list[Call] = []
-        source, target = x[part], y[part]
-        lines = scratch_like("lines", source, 1, shape=(*source.shape[:2], rows.count, columns.size))[0]
-        _along(source, lines, rows, 2, function, start, calls)
-        _along(lines, target, columns, 3, function, start, calls)
+        source, target = x[part].transpose(order), y[part].transpose(order)
+        lines = buffers.scratch("lines", (*source.shape[:down], rows.count, *source.shape[down + 1 :]), x.dtype)
+        for values, windows, axis, out in ((source, rows, down, lines), (lines, columns, across, target)):
+            seen = [
+                (some, read(values, axis, place, f"tap {tap}", calls))
+                for tap, (some, place) in enumerate(windows.taps())
+            ]
+            reduce_seen(seen, out, axis, function, start, calls)
         if divisor is not None:
-            calls.append(partial(np.divide, target, divisor, out=target))
+            calls.append(partial(np.divide, y[part], divisor, out=y[part]))
         return calls
 
-    parallel_calls(plan, image_blocks(x))
+    parallel_calls(plan, image_blocks(x) if y.size else [])
     return y
 
 

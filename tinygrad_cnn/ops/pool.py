@@ -2,7 +2,7 @@
 
 Max pooling gathers; its derivative scatters the cotangent to the first maximum of each window; the derivative of
 that gathers again. Which pixel won does not change with a small step, so the winners are constants of
-differentiation, found again from the input and the output. Mean pooling is linear, and its derivative its adjoint.
+differentiation. Mean pooling is linear, and its derivative its adjoint.
 """
 
 from __future__ import annotations
@@ -14,25 +14,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_cnn.autograd import primitive
+from tinygrad_cnn.autograd import Residuals, primitive
 from tinygrad_cnn.errors import check_float, check_int, check_pair, check_single, check_tensor
 from tinygrad_cnn.kernels import pool as kernels
 from tinygrad_cnn.kernels.shapes import output_size
+from tinygrad_cnn.kernels.windows import Windows, axes
 from tinygrad_cnn.ops.elementwise import abs, eq, pow, where
 from tinygrad_cnn.ops.linalg import matmul
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.types import Array, Pair
 
-
-class MaxWindow(NamedTuple):
-    """How the window of max pooling moves."""
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
-    ceil_mode: bool
+MaxWindows = tuple[Windows, Windows]
 
 
 class MeanWindow(NamedTuple):
@@ -50,38 +43,82 @@ class MeanWindow(NamedTuple):
 
 
 @primitive
-def _max_pool2d(input: Array, window: MaxWindow) -> Array:
-    return kernels.max_pool2d(input, *window)
+def _max_pool2d(input: Array, windows: MaxWindows, *, recorded: bool) -> Array | Residuals:
+    if not recorded:
+        return kernels.max_pool2d(input, *windows)
+    output, winners = kernels.max_pool2d_winners(input, *windows)
+    return Residuals(output, winners=winners)
 
 
 @_max_pool2d.vjp("input")
-def _(g, input, output, window):
-    return _scatter(g, input, output, window)
+def _(g, winners, windows):
+    return _scatter(g, winners, windows)
 
 
-@primitive(constants=("input", "output"))
-def _scatter(g: Array, input: Array, output: Array, window: MaxWindow) -> Array:
-    return kernels.max_pool2d_scatter(g, input, output, *window)
+@primitive(constants=("winners",))
+def _scatter(g: Array, winners: Array, windows: MaxWindows) -> Array:
+    return kernels.max_pool2d_scatter(g, winners, *windows)
 
 
 @_scatter.vjp("g")
-def _(g, input, output, window):
-    return _gather(g, input, output, window)
+def _(g, winners, windows):
+    return _gather(g, winners, windows)
 
 
-@primitive(constants=("input", "output"))
-def _gather(g: Array, input: Array, output: Array, window: MaxWindow) -> Array:
-    return kernels.max_pool2d_gather(g, input, output, *window)
+@primitive(constants=("winners",))
+def _gather(g: Array, winners: Array, windows: MaxWindows) -> Array:
+    return kernels.max_pool2d_gather(g, winners, *windows)
 
 
 @_gather.vjp("g")
-def _(g, input, output, window):
-    return _scatter(g, input, output, window)
+def _(g, winners, windows):
+    return _scatter(g, winners, windows)
+
+
+@primitive
+def _max_pool2d_of_tiles(input: Array, windows: MaxWindows) -> Array:
+    return kernels.max_pool2d(input, *windows)
+
+
+@_max_pool2d_of_tiles.vjp("input")
+def _(g, input, output, windows):
+    return _scatter_tiles(g, input, output, windows)
+
+
+@primitive(constants=("input", "output"))
+def _scatter_tiles(g: Array, input: Array, output: Array, windows: Any) -> Array:
+    return kernels.max_pool2d_scatter_tiles(g, input, output, *windows)
+
+
+@_scatter_tiles.vjp("g")
+def _(g, input, windows):
+    return _gather(g, _winners(input, windows), windows)
 
 
 @primitive(constants=("input",))
-def _indices(input: Array, window: MaxWindow) -> Array:
-    return kernels.max_pool2d_indices(input, *window)
+def _winners(input: Array, windows: MaxWindows) -> Array:
+    return kernels.max_pool2d_winners(input, *windows)[1]
+
+
+@primitive
+def _max_pool2d_with_indices(input: Array, windows: MaxWindows) -> Residuals:
+    output, winners = kernels.max_pool2d_winners(input, *windows)
+    return Residuals((output, kernels.max_pool2d_positions(winners, *windows)), winners=winners)
+
+
+@_max_pool2d_with_indices.vjp("input")
+def _(g, winners, windows):
+    return _scatter(g[0], winners, windows)
+
+
+def max_pool2d_in(input: Array, windows: MaxWindows, return_indices: bool) -> Any:
+    """The maximum of each of the windows of (N, C, H, W) or (C, H, W), and where they stand if that is wanted."""
+    x = reshape(input, (1, *input.shape)) if input.ndim == 3 else input
+    pool = _max_pool2d_of_tiles if kernels.are_tiles(x.dtype, *windows) else _max_pool2d
+    found = _max_pool2d_with_indices(x, windows) if return_indices else (pool(x, windows),)
+    if input.ndim == 3:
+        found = tuple(reshape(array, tuple(array.shape[1:])) for array in found)
+    return found if return_indices else found[0]
 
 
 def max_pool2d(
@@ -121,14 +158,10 @@ def max_pool2d(
         If a parameter is not an int or out of range, or if the window does not fit.
     """
     kernel, steps, pads = window_of("max_pool2d", input, kernel_size, stride, padding)
-    window = MaxWindow(kernel, steps, pads, check_pair("max_pool2d", "dilation", dilation, 1), bool(ceil_mode))
-    check_fit("max_pool2d", input, kernel, steps, pads, window.dilation, window.ceil_mode)
-    x = reshape(input, (1, *input.shape)) if input.ndim == 3 else input
-    y = _max_pool2d(x, window)
-    y = reshape(y, tuple(y.shape[1:])) if input.ndim == 3 else y
-    if not return_indices:
-        return y
-    return y, reshape(_indices(x, window), tuple(y.shape))
+    apart = check_pair("max_pool2d", "dilation", dilation, 1)
+    check_fit("max_pool2d", input, kernel, steps, pads, apart, bool(ceil_mode))
+    size = (1, 1, *input.shape[-2:])
+    return max_pool2d_in(input, axes("max_pool2d", size, kernel, steps, pads, apart, bool(ceil_mode)), return_indices)
 
 
 # --------------------------------------------------------------------------------------- mean pooling
@@ -317,12 +350,13 @@ def max_pool1d(
             f"{operation}: kernel_size {kernel} expects to fit into the padded input, but its length {reach} exceeds "
             f"{input.shape[-1] + 2 * before} (input {tuple(input.shape)})"
         )
-    window = MaxWindow((1, kernel), (1, step), (0, before), (1, apart), bool(ceil_mode))
-    shape = (*input.shape[-3:-1], 1, input.shape[-1])
-    x = reshape(input, shape if input.ndim == 3 else (1, *shape))
-    y = _max_pool2d(x, window)
-    shape = (*input.shape[:-1], y.shape[-1])
-    return (reshape(y, shape), reshape(_indices(x, window), shape)) if return_indices else reshape(y, shape)
+    image = reshape(input, (*input.shape[:-1], 1, input.shape[-1]))
+    windows = axes(
+        operation, (1, 1, *image.shape[-2:]), (1, kernel), (1, step), (0, before), (1, apart), bool(ceil_mode)
+    )
+    found = max_pool2d_in(image, windows, return_indices)
+    line = lambda y: reshape(y, (*input.shape[:-1], y.shape[-1]))  # noqa: E731
+    return tuple(map(line, found)) if return_indices else line(found)
 
 
 # ------------------------------------------------------------------------------------------- checks

@@ -15,11 +15,20 @@ from tinygrad_cnn import random
 from tinygrad_cnn.autograd import Variable, primitive
 from tinygrad_cnn.errors import check_int, check_pair, check_tensor
 from tinygrad_cnn.kernels import positions as kernels
-from tinygrad_cnn.kernels.adaptive_pool import adaptive_max_positions
 from tinygrad_cnn.kernels.stochastic_pool import stochastic_positions
+from tinygrad_cnn.kernels.windows import Cover
 from tinygrad_cnn.ops.elementwise import eq, where
 from tinygrad_cnn.ops.piecewise import relu
-from tinygrad_cnn.ops.pool import adaptive_size, avg_pool2d, check_fit, check_image, even_windows, max_pool2d, window_of
+from tinygrad_cnn.ops.pool import (
+    adaptive_size,
+    avg_pool2d,
+    check_fit,
+    check_image,
+    even_windows,
+    max_pool2d,
+    max_pool2d_in,
+    window_of,
+)
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.types import Array, Pair
 
@@ -67,11 +76,6 @@ def _(g, g_shape, positions):
 # -------------------------------------------------------------------------------------- adaptive maximum
 
 
-@primitive(constants=("input",))
-def _maxima(input: Array, size: tuple[int, int]) -> Array:
-    return adaptive_max_positions(input, size)
-
-
 def adaptive_max_pool2d(input: Array, output_size: Any, return_indices: bool = False) -> Any:
     """Maximum pooling to a given size: output row i is of rows ``floor(i*H/OH)`` to ``ceil((i+1)*H/OH)``.
 
@@ -97,13 +101,10 @@ def adaptive_max_pool2d(input: Array, output_size: Any, return_indices: bool = F
     [[[5.0, 7.0], [9.0, 11.0]]]
     """
     size = adaptive_size("adaptive_max_pool2d", input, output_size)
-    window = None if return_indices else even_windows(size, tuple(input.shape[-2:]))
-    if window:
-        return max_pool2d(input, *window)
-    x = _batched(input)
-    positions = _maxima(x, size)
-    y = _like(input, _take(x, positions))
-    return (y, _like(input, positions)) if return_indices else y
+    if window := even_windows(size, tuple(input.shape[-2:])):
+        return max_pool2d(input, *window, return_indices=return_indices)
+    rows, columns = (Cover(n, count) for n, count in zip(input.shape[-2:], size, strict=True))
+    return max_pool2d_in(input, (rows, columns), return_indices)
 
 
 # ------------------------------------------------------------------------------------------ stochastic

@@ -1,0 +1,113 @@
+"""The gradient of maximum pooling where windows neither overlap nor leave the image: the usual 2 x 2.
+
+Then it is faster to find the maxima once more, by comparing input and output, than to make and follow an index.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_cnn.kernels.elementwise import BITS, empty_like, scratch_like
+from tinygrad_cnn.kernels.layouts import strided
+from tinygrad_cnn.kernels.threads import Call, parallel_calls
+from tinygrad_cnn.kernels.windows import Axis, Windows, check_shape, image_blocks
+
+__all__ = ["are_tiles", "max_pool2d_scatter_tiles"]
+
+Array = NDArray[Any]
+
+
+def are_tiles(dtype: np.dtype[Any], rows: Windows, columns: Windows) -> bool:
+    """Whether `max_pool2d_scatter_tiles` can be used."""
+    return dtype.kind == "f" and all(isinstance(each, Axis) and _whole(each) for each in (rows, columns))
+
+
+def _whole(windows: Axis) -> bool:
+    """Whether windows are disjoint, without gaps inside, and all inside the input."""
+    return (
+        windows.disjoint
+        and windows.dilation == 1
+        and windows.padding == 0
+        and (windows.count - 1) * windows.stride + windows.kernel <= windows.size
+    )
+
+
+def max_pool2d_scatter_tiles(g: Array, x: Array, y: Array, rows: Axis, columns: Axis) -> Array:
+    """Return the gradient of `max_pool2d` by `x`: each number of `g` goes to the maximum of its window.
+
+    Every step is one NumPy call for all taps of a block of images.
+
+    Parameters
+    ----------
+    g : (N, C, OH, OW) array
+    x : (N, C, H, W) array
+    y : (N, C, OH, OW) array
+        The maxima, ``max_pool2d(x, ...)``.
+    """
+    name, shape = "max_pool2d_scatter_tiles", (*x.shape[:2], rows.count, columns.count)
+    check_shape(name, "input", x, (*x.shape[:2], rows.size, columns.size))
+    check_shape(name, "output", y, shape)
+    check_shape(name, "gradient", g, shape)
+    out = empty_like(x, g.dtype)
+    (kh, kw), (sh, sw) = (rows.kernel, columns.kernel), (rows.stride, columns.stride)
+    oh, ow = y.shape[2:]
+    covered = rows.tiles and columns.tiles
+    bits = BITS[out.dtype.itemsize]
+
+    def taps(images: Array) -> Array:
+        """(n, c, h, w) -> (kh, kw, n, c, oh, ow), a view"""
+        n, c = images.shape[:2]
+        n_step, c_step, h_step, w_step = images.strides
+        steps = (h_step, w_step, n_step, c_step, sh * h_step, sw * w_step)
+        return strided(images, (kh, kw, n, c, oh, ow), steps)
+
+    def plan(part: slice) -> list[Call]:
+        calls: list[Call] = []
+        maxima, places, target = y[part], taps(x[part]), out[part].view(bits)
+        values = _laid_out_like(maxima, g[part], calls).view(bits)
+        if not covered:
+            calls.append(partial(np.copyto, target, 0))
+        hits = scratch_like("hits", maxima, kh * kw, bool)
+        taken = scratch_like("taken", maxima, kh * kw, bool)
+        by_taps = (kh, kw, *maxima.shape)
+        calls.append(partial(np.equal, places, maxima, out=hits.reshape(by_taps)))
+        before = hits[0]
+        for hit, so_far in zip(hits[1:], taken[1:], strict=True):
+            calls.append(partial(np.logical_or, before, hit, out=so_far))
+            before = so_far
+        if kh * kw > 1:
+            calls.append(partial(np.greater, hits[1], hits[0], out=hits[1]))  # hit and not taken before
+            calls.append(partial(np.greater, hits[2:], taken[1:-1], out=hits[2:]))
+        calls += [
+            partial(_find_nans, places, hits, before),
+            partial(np.copyto, taps(target), hits.view(np.int8).reshape(by_taps)),
+            partial(np.multiply, values, taps(target), out=taps(target)),
+        ]
+        return calls
+
+    parallel_calls(plan, image_blocks(x))
+    return out
+
+
+def _find_nans(places: Array, hits: Array, taken: Array) -> None:
+    """Where no tap equals the maximum, let the last NaN be the hit."""
+    if taken.all():
+        return
+    kh, kw = places.shape[:2]
+    for tap in reversed(range(kh * kw)):
+        late = np.isnan(places[divmod(tap, kw)]) & ~taken
+        taken |= late
+        hits[tap] |= late
+
+
+def _laid_out_like(y: Array, g: Array, calls: list[Call]) -> Array:
+    """Return `g`, or an array in scratch memory with the order of axes of `y`, and append to `calls` what copies it."""
+    if g.strides == y.strides:
+        return g
+    copy: Array = scratch_like("values", y, 1, g.dtype)[0]
+    calls.append(partial(np.copyto, copy, g))
+    return copy
