@@ -82,6 +82,22 @@ def test_resampling_multiplies_each_axis_by_a_matrix(case):
     np.testing.assert_array_equal(apply_maps(x, found), y)
 
 
+@given(st.integers(1, 24), st.integers(1, 4), st.sampled_from([1, 2, 3]), st.booleans())
+def test_rows_of_many_numbers_are_read_in_place(size, factor, neighbours, shrinks):
+    """Evenly spaced outputs with the same weights are a run; there are few runs, and many outputs in each."""
+    outputs = size * factor
+    first = np.maximum(np.arange(outputs) // factor - 1, 0)
+    indices = np.minimum(first + np.arange(neighbours)[:, None], size - 1)
+    weights = 1.0 + (np.arange(outputs) % factor + 10 * np.arange(neighbours)[:, None])
+    taps = Taps(size, indices, weights)
+    taps = taps.transposed if shrinks else taps
+    x = integers_array((2, 50, taps.size, 7), size)
+    x = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+    same = Taps(7, np.arange(7)[None], np.ones((1, 7)))
+    expected = np.einsum("oh,nchw->ncow", matrix(taps), x)
+    np.testing.assert_array_equal(apply_maps(x, [taps, same]), expected)
+
+
 @given(maps(1))
 def test_the_transpose_of_a_map_is_that_of_its_matrix(found):
     taps = found[0]

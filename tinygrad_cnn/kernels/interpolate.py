@@ -1,17 +1,25 @@
-"""Images of another size: along each axis a linear map that reads a few neighbours, and its transpose."""
+"""Images of another size: along each axis a linear map that reads a few neighbours, and its transpose.
+
+`np.einsum` weights the neighbours and adds them up in one pass. Its innermost loop must be long. Where whole rows of an
+image lie behind each element of the axis, it is, and the neighbours are read in place. Else they are gathered first, so
+that each tap of all outputs is one run of memory, with weights written out for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
-from tinygrad_cnn.kernels.layouts import contiguous
+from tinygrad_cnn.kernels.layouts import contiguous, copied
 from tinygrad_cnn.kernels.positions import is_channels_last
+from tinygrad_cnn.kernels.runs import LONG_RUN
 from tinygrad_cnn.kernels.shapes import as_slice, balanced
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
@@ -19,8 +27,35 @@ __all__ = ["Taps", "apply_maps"]
 
 Array = NDArray[Any]
 
-# Elements of the output in a block.
-_BLOCK = 1 << 17
+# Elements of the larger image in a block; two blocks if there are so many.
+_BLOCK = 1 << 20
+_WORTH_SHARING = 1 << 17
+
+
+@dataclass(frozen=True)
+class Run:
+    """Some outputs that have the same weights, for neighbours from ``first, first + shift ...`` on."""
+
+    outputs: slice
+    first: int
+    shift: int
+    weights: tuple[float, ...]
+
+    @classmethod
+    def of(cls, places: list[tuple[int, int]], weights: tuple[float, ...]) -> Run:
+        """Make it from each output and its first neighbour."""
+        (start, first), (step, shift) = places[0], (1, 0)
+        if len(places) > 1:
+            step, shift = places[1][0] - start, places[1][1] - first
+        return cls(slice(start, places[-1][0] + 1, step), first, shift, weights)
+
+    def apply(self, x: Array, y: Array) -> Call:
+        """Return what writes these outputs of y (a, outputs, b)."""
+        target = y[:, self.outputs]
+        a_step, step, b_step = x.strides
+        shape = (*target.shape[:2], len(self.weights), target.shape[2])
+        windows = as_strided(x[:, self.first :], shape, (a_step, self.shift * step, step, b_step))
+        return partial(np.einsum, "aomb,m->aob", windows, np.array(self.weights, x.dtype), out=target)
 
 
 class Taps:
@@ -36,18 +71,38 @@ class Taps:
 
     def __init__(self, size: int, indices: Array, weights: Array) -> None:
         self.size, self.indices, self.weights = size, indices, weights
-        self._factors: dict[Any, list[Array | None]] = {}
+        self._written: tuple[Any, Array] | None = None
 
     @cached_property
     def places(self) -> list[slice | Array]:
         """The indices of each tap; a slice, which reads without a copy, if they are evenly spaced."""
         return [as_slice(row) for row in self.indices]
 
-    def factors(self, dtype: Any) -> list[Array | None]:
-        """The weights of each tap as (outputs, 1) in `dtype`, None for all ones."""
-        if dtype not in self._factors:
-            self._factors[dtype] = [None if (w == 1).all() else w.astype(dtype)[:, None] for w in self.weights]
-        return self._factors[dtype]
+    @cached_property
+    def sums(self) -> bool:
+        """Whether all weights are 1."""
+        return bool((self.weights == 1).all())
+
+    @property
+    def selects_evenly(self) -> bool:
+        """Whether outputs are evenly spaced elements."""
+        return len(self.indices) == 1 and self.sums and isinstance(self.places[0], slice)
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """The outputs in runs that differ only in their places; as many of them as there are outputs at the worst."""
+        alike: dict[tuple[float, ...], list[tuple[int, int]]] = {}
+        for output, (index, weight) in enumerate(zip(self.indices.T, self.weights.T, strict=True)):
+            first = int(index.min())
+            weights = np.bincount(index - first, weight)  # an element that is read twice has both weights
+            alike.setdefault(tuple(np.round(weights, 14)), []).append((output, first))
+        return [Run.of(run, weights) for weights, places in alike.items() for run in _evenly_spaced(places)]
+
+    def written_out(self, length: int, dtype: Any) -> Array:
+        """The weights for runs of `length` numbers: (M, outputs * length)."""
+        if self._written is None or self._written[0] != (length, dtype):
+            self._written = (length, dtype), np.repeat(self.weights.astype(dtype), length, axis=1)
+        return self._written[1]
 
     @cached_property
     def transposed(self) -> Taps:
@@ -71,40 +126,50 @@ class Taps:
         return result
 
 
-def _read(x: Array, place: slice | Array, out: Array, calls: list[Call]) -> Array:
-    """Return ``x[:, place]``: a view, or `out` with the call that fills it."""
-    if isinstance(place, slice):
-        return x[:, place]
-    calls.append(partial(np.take, x, place, 1, out, "clip"))  # without "clip" it goes through a buffer
-    return out
+def _evenly_spaced(places: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """Cut pairs of numbers into runs in which both numbers go up in even steps."""
+    runs: list[list[tuple[int, int]]] = []
+    for pair in places:
+        if runs:
+            run = runs[-1]
+            if len(run) == 1 or all(a - b == b - c for a, b, c in zip(pair, run[-1], run[-2], strict=True)):
+                run.append(pair)
+                continue
+        runs.append([pair])
+    return runs
 
 
 def _along(x: Array, taps: Taps, y: Array, calls: list[Call]) -> None:
     """Append what applies the map along the middle axis: (a, size, b) -> (a, outputs, b)."""
-    for m, (place, factor) in enumerate(zip(taps.places, taps.factors(x.dtype), strict=True)):
-        if m == 0:
-            values = _read(x, place, y, calls)
-            if factor is not None:
-                calls.append(partial(np.multiply, values, factor, out=y))
-            elif values is not y:
-                calls.append(partial(np.copyto, y, values))
-            continue
-        term = buffers.scratch("term", y.shape, y.dtype)
-        values = _read(x, place, term, calls)
-        if factor is not None:
-            calls.append(partial(np.multiply, values, factor, out=term))
-            values = term
-        calls.append(partial(np.add, y, values, out=y))
+    count, (a, outputs, b) = len(taps.indices), y.shape
+    if count == 1 and taps.sums:
+        place = taps.places[0]
+        if isinstance(place, slice):
+            calls.append(partial(np.copyto, y, x[:, place]))
+        else:
+            calls.append(partial(np.take, x, place, 1, y, "clip"))  # without "clip" it goes through a buffer
+    elif b >= LONG_RUN and len(taps.runs) <= outputs // 4:
+        calls.extend(run.apply(x, y) for run in taps.runs)
+    else:
+        values = buffers.scratch("neighbours", (a, count * outputs, b), x.dtype)
+        calls.append(partial(np.take, x, taps.indices.reshape(-1), 1, values, "clip"))
+        weights = taps.written_out(b, x.dtype)
+        calls.append(partial(np.einsum, "amq,mq->aq", values.reshape(a, count, -1), weights, out=y.reshape(a, -1)))
 
 
 def apply_maps(x: Array, maps: Sequence[Taps]) -> Array:
     """Apply one map along each axis behind the first two: (N, C, H, W, ...) -> (N, C, OH, OW, ...)."""
+    if all(taps.selects_evenly for taps in maps):
+        places = (taps.places[0] for taps in maps)
+        return copied(x[:, :, *places])
     last = is_channels_last(x)
     shape = (*x.shape[:2], *(taps.indices.shape[1] for taps in maps))
     source = np.moveaxis(x, 1, -1) if last else contiguous(x).reshape(-1, *x.shape[2:])
     result = buffers.empty((shape[0], *shape[2:], shape[1]) if last else (shape[0] * shape[1], *shape[2:]), x.dtype)
-    # The axis that shrinks most goes first: the others then have less to do.
-    order = sorted(range(len(maps)), key=lambda axis: maps[axis].indices.shape[1] / maps[axis].size)
+    # The axis that shrinks most goes first: the others then have less to do. Of those that grow, the last one does:
+    # what it reads is the shortest.
+    growth = [taps.indices.shape[1] / taps.size for taps in maps]
+    order = sorted(range(len(maps)), key=lambda axis: (min(growth[axis], 1), -axis if growth[axis] > 1 else axis))
 
     def plan(part: slice) -> list[Call]:
         calls: list[Call] = []
@@ -118,6 +183,8 @@ def apply_maps(x: Array, maps: Sequence[Taps]) -> Array:
             values = target
         return calls
 
-    blocks = balanced(source.shape[0], -(-max(result.size, source.size) // _BLOCK)) if result.size else []
+    size = max(result.size, source.size)
+    count = max(-(-size // _BLOCK), min(2, size // _WORTH_SHARING))
+    blocks = balanced(source.shape[0], count) if result.size else []
     parallel_calls(plan, blocks)
     return np.moveaxis(result, -1, 1) if last else result.reshape(shape)
