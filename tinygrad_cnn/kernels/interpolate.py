@@ -7,6 +7,7 @@ that each tap of all outputs is one run of memory, with weights written out for 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -178,7 +179,7 @@ def apply_maps(x: Array, maps: Sequence[Taps]) -> Array:
             before, after = values.shape[: axis + 1], values.shape[axis + 2 :]
             size = (*before, maps[axis].indices.shape[1], *after)
             target = result[part] if axis == order[-1] else buffers.scratch(f"axis {axis}", size, x.dtype)
-            a, b = int(np.prod(before)), int(np.prod(after))
+            a, b = math.prod(before), math.prod(after)
             _along(values.reshape(a, -1, b), maps[axis], target.reshape(a, -1, b), calls)
             values = target
         return calls

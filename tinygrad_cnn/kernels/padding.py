@@ -1,7 +1,9 @@
 """Padding: with a value; with what is inside, mirrored, the edge repeated, or around the other side; and the adjoints.
 
 What is inside is repeated one dimension after the other: the borders along it are copied from the array itself, corners
-included. The adjoint goes back in the opposite order and adds each border to what it repeats.
+included. The adjoint goes back in the opposite order and adds each border to what it repeats. The dimension that is
+contiguous in memory comes last, when all others are complete: then a column of a border is one evenly spaced run
+through all of memory.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.kernels.elementwise import empty_like, scratch_like
+from tinygrad_cnn.kernels.elementwise import empty_like, memory_order, scratch_like
 from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
@@ -25,9 +27,11 @@ Widths = tuple[tuple[int, int], ...]
 Index = tuple[slice, ...]
 
 # Elements of a block: enough for a thread, few enough to be in cache when the borders are made.
-_BLOCK = 1 << 17
+_BLOCK = 1 << 19
 # The same where there is nothing to do but copy.
 _COPIED = 1 << 19
+# Columns of a border, so few that each is better copied on its own.
+_FEW = 16
 
 
 def _borders(mode: str, size: int, before: int, after: int) -> Iterator[tuple[slice, slice]]:
@@ -52,13 +56,25 @@ def _inner(shape: tuple[int, ...], widths: Widths) -> list[slice]:
     return [slice(before, before + n) if before else slice(n) for n, (before, _) in zip(shape, widths, strict=True)]
 
 
+def _columns(border: slice, source: slice) -> Iterator[tuple[slice, slice]]:
+    """Take a border apart into columns, and what it repeats."""
+    step = 0 if source.stop == source.start + 1 else source.step or 1
+    for number, column in enumerate(range(border.start, border.stop)):
+        place = source.start + number * step
+        yield slice(column, column + 1), slice(place, place + 1)
+
+
 @lru_cache(maxsize=64)
-def _steps(shape: tuple[int, ...], widths: Widths, mode: str) -> list[tuple[int, Index, Index]]:
-    """Dimension, border and what it repeats, in the order in which borders are made: the last dimension first."""
+def _steps(shape: tuple[int, ...], widths: Widths, mode: str, order: tuple[int, ...]) -> list[tuple[int, Index, Index]]:
+    """Dimension, border and what it repeats, in the order in which borders are made; `order` is that of memory."""
     steps = []
     index = _inner(shape, widths)
-    for axis in reversed(range(len(shape))):
-        for pair in _borders(mode, shape[axis], *widths[axis]):
+    *others, contiguous = order
+    for axis in (*reversed(others), contiguous):
+        pairs = list(_borders(mode, shape[axis], *widths[axis]))
+        if axis == contiguous and sum(widths[axis]) <= _FEW:
+            pairs = [column for pair in pairs for column in _columns(*pair)]
+        for pair in pairs:
             border, source = ((*index[:axis], part, *index[axis + 1 :]) for part in pair)
             steps.append((axis, border, source))
         index[axis] = slice(None)
@@ -104,7 +120,7 @@ def pad(x: Array, widths: Widths, mode: str) -> Array:
     mode : "reflect", "replicate" or "circular"
     """
     out = empty_like(x, shape=tuple(n + sum(pair) for n, pair in zip(x.shape, widths, strict=True)))
-    inner, steps = tuple(_inner(x.shape, widths)), _steps(x.shape, widths, mode)
+    inner, steps = tuple(_inner(x.shape, widths)), _steps(x.shape, widths, mode, tuple(memory_order(out)))
 
     def plan(part: slice) -> list[Call]:
         target = out[part]
@@ -119,7 +135,7 @@ def fold(g: Array, widths: Widths, mode: str) -> Array:
     """Return the adjoint of `pad`: the inner part of `g`, with each border added to what it repeats."""
     shape = tuple(n - sum(pair) for n, pair in zip(g.shape, widths, strict=True))
     out = empty_like(g, shape=shape)
-    inner, steps = tuple(_inner(shape, widths)), _steps(shape, widths, mode)
+    inner, steps = tuple(_inner(shape, widths)), _steps(shape, widths, mode, tuple(memory_order(g)))
 
     def plan(part: slice) -> Iterator[Call]:
         work = scratch_like("fold", g[part], 1)[0]
