@@ -210,11 +210,10 @@ def max_pool2d_scatter(g: Array, winners: Array, rows: Windows, columns: Windows
     def plan(part: slice) -> list[Call]:
         memory, given = target[part].reshape(-1), values[part]
         index = buffers.scratch("index", given.shape, np.intp)
-        images = (np.arange(len(given)) * planes.image).reshape(-1, 1, 1, 1)
         calls: list[Call] = [
             partial(memory.fill, 0),
             *places.find(source[part], index),
-            partial(np.add, index, images, out=index),
+            partial(np.add, index, planes.images(len(index)), out=index),
         ]
         if some_empty:
             given = np.where(source[part], given, 0)
@@ -247,10 +246,9 @@ def max_pool2d_gather(v: Array, winners: Array, rows: Windows, columns: Windows)
 
     def plan(part: slice) -> list[Call]:
         index = buffers.scratch("index", target[part].shape, np.intp)
-        images = (np.arange(len(index)) * planes.image).reshape(-1, 1, 1, 1)
         return [
             *places.find(source[part], index),
-            partial(np.add, index, images, out=index),
+            partial(np.add, index, planes.images(len(index)), out=index),
             partial(np.take, memory[part], index, out=target[part], mode="clip"),
             partial(np.copyto, target[part], 0, where=source[part] == 0),
         ]

@@ -7,6 +7,7 @@ A position is ``h * W + w``, one array of them for each image and channel. In me
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,15 @@ from numpy.typing import NDArray
 from tinygrad_cnn.kernels import buffers
 from tinygrad_cnn.kernels.layouts import contiguous
 from tinygrad_cnn.kernels.shapes import balanced
-from tinygrad_cnn.kernels.threads import parallel
+from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
 __all__ = ["Planes", "add", "is_channels_last", "put", "take", "take_last"]
 
 Array = NDArray[Any]
 
-# Positions in a block of images: reading at an index takes some nanoseconds each.
-_BLOCK = 1 << 16
+# Positions in a block of images, and from which number on a second thread pays: each takes some nanoseconds.
+_BLOCK = 1 << 18
+_WORTH_SHARING = 1 << 14
 
 
 def is_channels_last(x: Array) -> bool:
@@ -58,19 +60,37 @@ class Planes:
         """Return (N, H · W · C) or (N, C · H · W), the memory of each image; a view if `x` has this layout."""
         return contiguous(self.in_memory(x)).reshape(x.shape[0], self.image)
 
-    def index(self, positions: Array) -> Array:
-        """Return the flat index of positions, axes in the order of memory, into the memory of as many images."""
+    def index(self, positions: Array, calls: list[Call]) -> Array:
+        """Return the flat index of positions, axes in the order of memory, into the memory of as many images.
+
+        It is in scratch memory, and to be written by `calls`.
+        """
         index = buffers.scratch("index", positions.shape, np.intp)
-        np.multiply(positions, self.step, out=index)
-        index += self.base
-        index += (np.arange(positions.shape[0]) * self.image)[:, None, None, None]
+        # Written out for an image, so that it is added in one long run.
+        base = buffers.scratch("base", positions.shape[1:], np.intp)
+        calls += [
+            partial(np.copyto, base, self.base),
+            partial(np.multiply, positions, self.step, out=index),
+            partial(np.add, index, base, out=index),
+            partial(np.add, index, self.images(len(positions)), out=index),
+        ]
         return index
 
-    def each(self, positions: Array, compute: Callable[[slice, Array], None]) -> None:
-        """Call ``compute(images, index)`` for blocks of images, with the flat index into the memory of the block."""
+    def images(self, count: int) -> Array:
+        """Return where the memory of each of so many images begins: (count, 1, 1, 1)."""
+        return (np.arange(count) * self.image).reshape(count, 1, 1, 1)
+
+    def each(self, positions: Array, follow: Callable[[slice, Array], list[Call]]) -> None:
+        """Do what ``follow(images, index)`` says for blocks of images, given the index into the memory of the block."""
         where = self.in_memory(positions)
-        blocks = balanced(self.shape[0], -(-positions.size // _BLOCK))
-        parallel(lambda part: compute(part, self.index(where[part])), blocks)
+
+        def plan(part: slice) -> list[Call]:
+            calls: list[Call] = []
+            index = self.index(where[part], calls)
+            return [*calls, *follow(part, index)]
+
+        count = max(-(-positions.size // _BLOCK), min(2, positions.size // _WORTH_SHARING))
+        parallel_calls(plan, balanced(self.shape[0], count))
 
 
 def take(x: Array, positions: Array) -> Array:
@@ -79,10 +99,11 @@ def take(x: Array, positions: Array) -> Array:
     source, result = planes.flat(x), planes.empty(positions.shape, x.dtype)
     target = planes.in_memory(result)
 
-    def compute(part: slice, index: Array) -> None:
-        np.take(source[part], index, out=target[part], mode="clip")  # without "clip" it goes through a buffer
+    def follow(part: slice, index: Array) -> list[Call]:
+        # Without "clip" it goes through a buffer.
+        return [partial(np.take, source[part], index, out=target[part], mode="clip")]
 
-    planes.each(positions, compute)
+    planes.each(positions, follow)
     return result
 
 
@@ -92,12 +113,14 @@ def add(values: Array, positions: Array, size: tuple[int, int]) -> Array:
     source, result = planes.in_memory(values), planes.empty(planes.shape, values.dtype)
     target = planes.flat(result)
 
-    def compute(part: slice, index: Array) -> None:
+    def follow(part: slice, index: Array) -> list[Call]:
         memory = target[part].reshape(-1)
-        memory[:] = 0
-        np.add.at(memory, index.reshape(-1), source[part].reshape(-1))
+        return [
+            partial(memory.fill, 0),
+            partial(np.add.at, memory, index.reshape(-1), source[part].reshape(-1)),
+        ]
 
-    planes.each(positions, compute)
+    planes.each(positions, follow)
     return result
 
 
@@ -107,12 +130,11 @@ def put(values: Array, positions: Array, size: tuple[int, int]) -> Array:
     source, result = planes.in_memory(values), planes.empty(planes.shape, values.dtype)
     target = planes.flat(result)
 
-    def compute(part: slice, index: Array) -> None:
+    def follow(part: slice, index: Array) -> list[Call]:
         memory = target[part].reshape(-1)
-        memory[:] = 0
-        memory[index] = source[part]
+        return [partial(memory.fill, 0), partial(memory.__setitem__, index, source[part])]
 
-    planes.each(positions, compute)
+    planes.each(positions, follow)
     return result
 
 
@@ -122,12 +144,20 @@ def take_last(x: Array, positions: Array) -> Array:
     source, result = planes.flat(x), planes.empty(positions.shape, x.dtype)
     target = planes.in_memory(result)
 
-    def compute(part: slice, index: Array) -> None:
-        np.take(source[part], index, out=target[part], mode="clip")
+    def follow(part: slice, index: Array) -> list[Call]:
         order = np.arange(index.size, dtype=np.int32).reshape(index.shape)
         last = buffers.scratch("last", (source[part].size,), np.int32)
-        last[index] = order
-        np.copyto(target[part], 0, where=last[index] != order)
+        found, repeated = (
+            buffers.scratch("found", index.shape, np.int32),
+            buffers.scratch("repeated", index.shape, bool),
+        )
+        return [
+            partial(np.take, source[part], index, out=target[part], mode="clip"),
+            partial(last.__setitem__, index, order),
+            partial(np.take, last, index, out=found, mode="clip"),
+            partial(np.not_equal, found, order, out=repeated),
+            partial(np.copyto, target[part], 0, where=repeated),
+        ]
 
-    planes.each(positions, compute)
+    planes.each(positions, follow)
     return result

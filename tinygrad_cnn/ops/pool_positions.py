@@ -15,6 +15,7 @@ from tinygrad_cnn import random
 from tinygrad_cnn.autograd import Variable, primitive
 from tinygrad_cnn.errors import check_int, check_pair, check_tensor
 from tinygrad_cnn.kernels import positions as kernels
+from tinygrad_cnn.kernels.layouts import copied
 from tinygrad_cnn.kernels.stochastic_pool import stochastic_positions
 from tinygrad_cnn.kernels.windows import Cover
 from tinygrad_cnn.ops.elementwise import eq, where
@@ -229,8 +230,9 @@ def max_unpool2d(
     pads = check_pair(operation, "padding", padding, 0, one_for_both=False)
     size = _unpooled_size(operation, input, kernel, steps, pads, output_size)
     # A copy: what is done to the indices afterwards must not change the gradient.
-    positions = np.array(indices.data if isinstance(indices, Variable) else indices)
-    if positions.size and (positions.min() < 0 or positions.max() >= size[0] * size[1]):
+    positions = copied(np.asarray(indices.data if isinstance(indices, Variable) else indices))
+    # Without a sign, a negative index is a huge one.
+    if positions.size and positions.view(np.uint64).max() >= size[0] * size[1]:
         raise IndexError(
             f"{operation}: indices expects 0 <= index < {size[0] * size[1]} for an output of {size} but holds "
             f"{positions.min()} to {positions.max()}"
