@@ -25,8 +25,10 @@ __all__ = ["affine", "displace", "gaussian_matrix", "smooth"]
 Array = NDArray[Any]
 Locate = Callable[[slice, Array, Array], Iterable[Call]]
 
-# Values: a block's arrays take some 2 MB.
-_BLOCK = 1 << 16
+# Values of a block: many, since there are many steps, and threads get in each other's way between two of them; and from
+# which number on a second thread pays.
+_BLOCK = 1 << 18
+_WORTH_SHARING = 1 << 14
 # Up to here float32 counts the pixels of an image exactly.
 _EXACT_IN_FLOAT32 = 1 << 24
 
@@ -92,7 +94,7 @@ def smooth(fields: Array, vertical: Array, horizontal: Array) -> Array:
             partial(np.matmul, vertical, across, out=out[part]),
         ]
 
-    parallel_products(plan, balanced(len(flat), -(-flat.size // _BLOCK)), flat.size * (height + width))
+    parallel_products(plan, _blocks(flat), flat.size * (height + width))
     return out.reshape(fields.shape)
 
 
@@ -157,8 +159,12 @@ def _resample(images: Array, locate: Locate, bilinear: bool, fill: Any) -> Array
             calls.append(partial(np.rint, values, out=values))
         return [*calls, partial(np.copyto, target, values, casting="unsafe")]
 
-    parallel_calls(plan, balanced(len(images), -(-images.size // _BLOCK)))
+    parallel_calls(plan, _blocks(images))
     return out
+
+
+def _blocks(images: Array) -> list[slice]:
+    return balanced(len(images), max(-(-images.size // _BLOCK), min(2, images.size // _WORTH_SHARING)))
 
 
 def _framed(images: Array, fill: Any, dtype: Any) -> tuple[Array, list[Call]]:
