@@ -25,6 +25,8 @@ from tinygrad_cnn.kernels.windows import Windows, along, check_shape, image_bloc
 __all__ = ["max_pool2d", "max_pool2d_gather", "max_pool2d_positions", "max_pool2d_scatter", "max_pool2d_winners"]
 
 Array = NDArray[Any]
+# Elements of the input, below which so many short calls of two threads would only get in each other's way.
+_WORTH_SHARING = 1 << 18
 # Some of the windows along an axis, and what a tap of theirs sees.
 Seen = tuple[slice, Array]
 
@@ -82,7 +84,7 @@ def max_pool2d_winners(x: Array, rows: Windows, columns: Windows) -> tuple[Array
             calls.append(partial(_find_nans, source, best, winner, rows, columns, planes.axes))
         return calls
 
-    parallel_calls(plan, image_blocks(x) if y.size else [])
+    parallel_calls(plan, image_blocks(x, _WORTH_SHARING) if y.size else [])
     return y, winners
 
 
@@ -160,7 +162,7 @@ class _Places:
         # For each number of points, how far from the start of the window; none for an empty one.
         self.offsets = (i * rows.dilation * width + j * columns.dilation) * step
         self.offsets[0] = 0
-        starts = [each.starts for each in (rows, columns)]
+        starts = [each.starts.copy() for each in (rows, columns)]
         for each, start in zip((rows, columns), starts, strict=True):
             start[each.empty] = 0
         self.first = _outer(starts[0] * (width * step), starts[1] * step, 4, planes.axes) + base
@@ -181,7 +183,7 @@ def max_pool2d_positions(winners: Array, rows: Windows, columns: Windows) -> Arr
     result = planes.empty(winners.shape, np.int64)
     places = _Places(planes, rows, columns, 1, 0)
     source, target = planes.in_memory(winners), planes.in_memory(result)
-    parallel_calls(lambda part: places.find(source[part], target[part]), image_blocks(result))
+    parallel_calls(lambda part: places.find(source[part], target[part]), image_blocks(result, _WORTH_SHARING))
     return result
 
 
@@ -222,7 +224,7 @@ def max_pool2d_scatter(g: Array, winners: Array, rows: Windows, columns: Windows
         # This keeps the interpreter lock, but it is faster than comparing for each tap.
         return [*calls, partial(np.add.at, memory, index.reshape(-1), given.reshape(-1))]
 
-    parallel_calls(plan, image_blocks(result) if g.size else [])
+    parallel_calls(plan, image_blocks(result, _WORTH_SHARING) if g.size else [])
     if not g.size:
         result[...] = 0
     return result
@@ -253,5 +255,5 @@ def max_pool2d_gather(v: Array, winners: Array, rows: Windows, columns: Windows)
             partial(np.copyto, target[part], 0, where=source[part] == 0),
         ]
 
-    parallel_calls(plan, image_blocks(v) if result.size else [])
+    parallel_calls(plan, image_blocks(v, _WORTH_SHARING) if result.size else [])
     return result

@@ -9,7 +9,7 @@ Nothing is padded: a tap is applied to those windows only for which it falls ins
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,7 +41,7 @@ _BLOCK = 1 << 20
 _WORTH_SHARING = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Axis:
     """Evenly spaced windows along one dimension."""
 
@@ -66,17 +66,17 @@ class Axis:
             result.append((slice(first, last), slice(start, stop, self.stride)))
         return result
 
-    @property
+    @cached_property
     def starts(self) -> Array:
         """Where each window has its first tap, which may be outside the input."""
         return np.arange(self.count) * self.stride - self.padding
 
-    @property
+    @cached_property
     def last(self) -> Array:
         """The last tap of each window."""
         return np.full(self.count, self.kernel - 1)
 
-    @property
+    @cached_property
     def empty(self) -> list[int]:
         """The windows that have no tap inside the input."""
         seen = [range(*some.indices(self.count)) for some, _ in self.taps()]
@@ -93,7 +93,7 @@ class Axis:
         return self.padding == 0 and self.dilation == 1 and self.stride == self.kernel == self.size / self.count
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cover:
     """Windows from ``floor(i * size / count)`` to ``ceil((i + 1) * size / count)``: they cover a dimension."""
 
@@ -104,17 +104,17 @@ class Cover:
     empty: ClassVar[list[int]] = []
     disjoint: ClassVar[bool] = False
 
-    @property
+    @cached_property
     def starts(self) -> Array:
         """Where each window begins."""
         return np.arange(self.count) * self.size // self.count
 
-    @property
+    @cached_property
     def last(self) -> Array:
         """The last tap of each window."""
         return -((np.arange(self.count) + 1) * self.size // -self.count) - self.starts - 1
 
-    @property
+    @cached_property
     def kernel(self) -> int:
         """The number of taps of the longest window."""
         return int(self.last.max(initial=0)) + 1
@@ -152,9 +152,9 @@ def axes(
     return found[0], found[1]
 
 
-def image_blocks(x: Array) -> list[slice]:
+def image_blocks(x: Array, worth_sharing: int = _WORTH_SHARING) -> list[slice]:
     """Cut the images of `x` into blocks of about `_BLOCK` elements; two as soon as a second thread pays."""
-    return balanced(x.shape[0], max(-(-x.size // _BLOCK), min(2, x.size // _WORTH_SHARING)))
+    return balanced(x.shape[0], max(-(-x.size // _BLOCK), min(2, x.size // worth_sharing)))
 
 
 def along(x: Array, axis: int, part: Any) -> Array:
