@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_cnn.kernels import order as kernels
-from tinygrad_cnn.kernels.order import order, top
+from tinygrad_cnn.kernels.order import first_extreme, order, top
 
 _DTYPES = [np.float16, np.float32, np.float64, np.int64, np.int32, np.uint8, np.int8, np.bool_]
 _VALUES = [0.0, -0.0, 1.0, -1.0, 2.5, np.inf, -np.inf, np.nan, -np.nan, 1e-40, -1e-40, 3e38, -3e38]
@@ -33,7 +33,7 @@ def arrays(draw):
 def _limits(request):
     """Take arrays for large from so many elements on, in blocks of so many, and rows of so many for short."""
     large, block, few = request.param
-    with mock.patch.multiple(kernels, _LARGE=large, _BLOCK=block, _FEW=few):
+    with mock.patch.multiple(kernels, _LARGE=large, _BLOCK=block, _FEW=few, _MUCH=large, _PART=block):
         yield
 
 
@@ -76,3 +76,12 @@ def test_large_and_empty_arrays(shape, dtype):
         k = min(10, x.shape[axis])
         _check_top(x, k, axis, False, np.take(expected, np.arange(k), axis))
         _check_top(-x, k, axis, True, np.take(expected, np.arange(k), axis))
+
+
+@given(case=arrays())
+def test_first_extremes_are_numpys(case):
+    x, axis = case
+    for find in (np.argmax, np.argmin):
+        result = first_extreme(find, x, axis)
+        assert result.dtype == np.int64
+        np.testing.assert_array_equal(result, find(x, axis, keepdims=True))

@@ -7,6 +7,7 @@ sorting them sorts the positions, and keeps those of equal elements in their ord
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,22 +15,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
+from tinygrad_cnn.kernels.elementwise import slices
+from tinygrad_cnn.kernels.layouts import copying
 from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
-__all__ = ["order", "top"]
+__all__ = ["first_extreme", "order", "top"]
 
 Array = NDArray[Any]
 
 # Elements: below, NumPy's own way is faster; and those of a block, whose integers stay in the cache.
 _LARGE = 1 << 10
 _BLOCK = 1 << 16
+# Elements: below, one thread finds an extreme as fast as two; and those of a part.
+_MUCH, _PART = 1 << 18, 1 << 19
 # Rows so short are sorted faster than divided into the elements that are wanted and the rest.
 _FEW = 64
 
 _HALF = 32
 _LOWER = np.int64((1 << _HALF) - 1)
 _ALL_BUT_SIGN = np.int32(0x7FFFFFFF)
+
+
+def first_extreme(find: Callable[..., Any], x: Array, axis: int) -> Array:
+    """As ``find(x, axis, keepdims=True)``, where `find` is `numpy.argmax` or `numpy.argmin`."""
+    if x.size < _MUCH or x.ndim == 1:
+        return np.asarray(find(x, axis, keepdims=True))
+    rows = np.moveaxis(x, axis, -1)
+    out = np.empty(rows.shape[:-1], np.int64)
+
+    def plan(part: tuple[slice, ...]) -> list[Call]:
+        lines, calls = rows[part], []
+        if lines.strides[-1] != lines.itemsize:  # NumPy would copy them so, too, but not in strips
+            lines = buffers.scratch("lines", lines.shape, x.dtype)
+            calls = copying(rows[part], lines)
+        return [*calls, partial(find, lines, -1, out=out[part])]
+
+    parallel_calls(plan, slices(out, max(1, _PART * out.size // x.size)))
+    return np.expand_dims(out, axis)
 
 
 def order(x: Array, axis: int, descending: bool) -> Array:

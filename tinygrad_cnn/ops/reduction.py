@@ -16,6 +16,7 @@ from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_dim, check_dims, check_float, check_tensor
 from tinygrad_cnn.kernels import reduction as kernels
 from tinygrad_cnn.kernels.elementwise import Step, blockwise
+from tinygrad_cnn.kernels.order import first_extreme
 from tinygrad_cnn.ops.dtypes import as_dtype, fractional
 from tinygrad_cnn.ops.elementwise import cast, clone, eq, maximum, minimum, where
 from tinygrad_cnn.ops.indexing import gather
@@ -273,14 +274,21 @@ def min(input: Array, dim: Any = None, keepdim: bool = False) -> Any:
     return _extremum("min", amin, minimum, _argmin, input, dim, keepdim)
 
 
+def _first(find, x, dim, keepdim):
+    if dim is None:
+        return find(x, keepdims=keepdim)
+    position = first_extreme(find, x, dim)
+    return position if keepdim else np.squeeze(position, dim)
+
+
 @primitive(constants=("input",))
 def _argmax(input: Array, dim: int | None, keepdim: bool) -> Array:
-    return np.argmax(input, axis=dim, keepdims=keepdim)
+    return _first(np.argmax, input, dim, keepdim)
 
 
 @primitive(constants=("input",))
 def _argmin(input: Array, dim: int | None, keepdim: bool) -> Array:
-    return np.argmin(input, axis=dim, keepdims=keepdim)
+    return _first(np.argmin, input, dim, keepdim)
 
 
 def _position(search, operation, input, dim, keepdim):
