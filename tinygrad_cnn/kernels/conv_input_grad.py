@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels.blas import parallel_products
@@ -86,13 +87,13 @@ def _by_rows(g: Array, w: Array, s: Geometry, out: Array) -> None:
         rows = _with_pitch(channels_last(g[block.images, :, low:high]), s.kw, out.dtype, calls)
         n, height = part.shape[0], high - low
         positions = n * height * pitch
-        sums = scratch("sums", (len(matrix), positions, matrix.shape[2]), out.dtype)
-        for r in range(min(s.kw, positions)):
-            count = -(-(positions - r) // s.kw)
-            start = r * s.o
-            view = rows[start : start + count * s.kw * s.o].reshape(count, s.kw * s.o)
-            calls += small_products(view, matrix, sums[:, r :: s.kw])
-        terms = sums.reshape(len(matrix), n, height, pitch, -1, s.c)[:, :, :, left : left + s.w]
+        count = -(-positions // s.kw)
+        sums = scratch("sums", (len(matrix), count * s.kw, matrix.shape[2]), out.dtype)
+        shape = (s.kw, 1, count, s.kw * s.o)  # from offset r · o, for each r
+        views = as_strided(rows, shape, [rows.itemsize * step for step in (s.o, 0, s.kw * s.o, 1)])
+        targets = sums.reshape(len(matrix), count, s.kw, -1).transpose(2, 0, 1, 3)
+        calls += small_products(views, matrix, targets)
+        terms = sums[:, :positions].reshape(len(matrix), n, height, pitch, -1, s.c)[:, :, :, left : left + s.w]
         # x row h gets tap i of the gradient's row h + top - i
         shifts = [(i, low + i - top - first) for i in range(s.kh)]
         taps = terms[..., 0, :] if rows_apart else terms[0].transpose(3, 0, 1, 2, 4)
