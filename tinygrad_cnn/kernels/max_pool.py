@@ -19,6 +19,7 @@ from tinygrad_cnn.kernels import buffers
 from tinygrad_cnn.kernels.elementwise import number
 from tinygrad_cnn.kernels.layouts import contiguous
 from tinygrad_cnn.kernels.positions import Planes, is_channels_last
+from tinygrad_cnn.kernels.reduction import reduce, reducing
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 from tinygrad_cnn.kernels.windows import Windows, along, check_shape, image_blocks, read, reduce_seen, reduce_windows
 
@@ -33,6 +34,8 @@ Seen = tuple[slice, Array]
 
 def max_pool2d(x: Array, rows: Windows, columns: Windows) -> Array:
     """Return the maximum of each window: (N, C, H, W) -> (N, C, OH, OW). NaN counts as larger than everything."""
+    if x.size and rows.whole and columns.whole:
+        return reduce(np.maximum, x, (2, 3))
     return reduce_windows(x, rows, columns, np.maximum, lowest(x.dtype))
 
 
@@ -53,39 +56,66 @@ def max_pool2d_winners(x: Array, rows: Windows, columns: Windows) -> tuple[Array
     """
     check_shape("max_pool2d_winners", "input", x, (*x.shape[:2], rows.size, columns.size))
     planes = Planes(x.shape, is_channels_last(x))
-    down, across = planes.axes
     shape = (*x.shape[:2], rows.count, columns.count)
     kind = np.min_scalar_type(rows.kernel * columns.kernel)
     y, winners = planes.empty(shape, x.dtype), planes.empty(shape, kind)
     memory, y_memory, winners_memory = (planes.in_memory(each) for each in (x, y, winners))
     memory = contiguous(memory)
 
+    compete = _of_planes if rows.whole and columns.whole else _of_windows
+
     def plan(part: slice) -> list[Call]:
-        calls: list[Call] = []
         source, best, winner = memory[part], y_memory[part], winners_memory[part]
-        lines_shape = (*source.shape[:down], rows.count, *source.shape[down + 1 :])
-        lines = buffers.scratch("lines", lines_shape, x.dtype)
-        line_points = buffers.scratch("points of lines", lines_shape, kind)
-        taps = _seen(source, rows, down, "row", calls)
-        reduce_seen(taps, lines, down, np.maximum, lowest(x.dtype), calls)
-        points = [number((rows.kernel - i) * columns.kernel, kind) for i in range(len(taps))]
-        # Where no row before the last one has the maximum, that one does: it need not be looked at.
-        _compete(taps[:-1], points[:-1], lines, line_points, points[-1], down, calls)
-        taps = _seen(lines, columns, across, "column", calls)
-        reduce_seen(taps, best, across, np.maximum, lowest(x.dtype), calls)
-        points = []
-        for j, (_, given) in enumerate(_seen(line_points, columns, across, "points", calls)):
-            points.append(buffers.scratch(f"score {j}", given.shape, kind) if j else given)
-            if j:
-                calls.append(partial(np.subtract, given, number(j, kind), out=points[j]))
-        _compete(taps, points, best, winner, number(0, kind), across, calls)
-        calls.extend(partial(np.copyto, along(winner, down, slice(row, row + 1)), 0) for row in rows.empty)
+        calls = compete(source, best, winner, rows, columns, planes.axes)
         if x.dtype.kind == "f":
             calls.append(partial(_find_nans, source, best, winner, rows, columns, planes.axes))
         return calls
 
     parallel_calls(plan, image_blocks(x, _WORTH_SHARING) if y.size else [])
     return y, winners
+
+
+def _of_planes(
+    x: Array, best: Array, winner: Array, rows: Windows, columns: Windows, axes: tuple[int, int]
+) -> list[Call]:
+    """Return what writes the maximum of each plane, and its points, where a plane is a single window."""
+    taps = rows.kernel * columns.kernel
+    points = buffers.scratch("points", x.shape[1:], winner.dtype)  # written out, so that it is a factor of long runs
+    given = np.arange(taps, 0, -1).reshape([x.shape[axis] if axis in axes else 1 for axis in (1, 2, 3)])
+    hit, score = buffers.scratch("hit", x.shape, bool), buffers.scratch("score", x.shape, winner.dtype)
+    return [
+        *reducing(np.maximum, x, axes, best),
+        partial(np.equal, x, best, out=hit),
+        partial(np.copyto, points, given, casting="unsafe"),
+        partial(np.multiply, hit.view(np.uint8), points, out=score),
+        *reducing(np.maximum, score, axes, winner),
+    ]
+
+
+def _of_windows(
+    x: Array, best: Array, winner: Array, rows: Windows, columns: Windows, axes: tuple[int, int]
+) -> list[Call]:
+    """Return what writes the maximum of each window, and its points."""
+    calls: list[Call] = []
+    (down, across), kind = axes, winner.dtype
+    lines_shape = (*x.shape[:down], rows.count, *x.shape[down + 1 :])
+    lines = buffers.scratch("lines", lines_shape, x.dtype)
+    line_points = buffers.scratch("points of lines", lines_shape, kind)
+    taps = _seen(x, rows, down, "row", calls)
+    reduce_seen(taps, lines, down, np.maximum, lowest(x.dtype), calls)
+    points = [number((rows.kernel - i) * columns.kernel, kind) for i in range(len(taps))]
+    # Where no row before the last one has the maximum, that one does: it need not be looked at.
+    _compete(taps[:-1], points[:-1], lines, line_points, points[-1], down, calls)
+    taps = _seen(lines, columns, across, "column", calls)
+    reduce_seen(taps, best, across, np.maximum, lowest(x.dtype), calls)
+    points = []
+    for j, (_, given) in enumerate(_seen(line_points, columns, across, "points", calls)):
+        points.append(buffers.scratch(f"score {j}", given.shape, kind) if j else given)
+        if j:
+            calls.append(partial(np.subtract, given, number(j, kind), out=points[j]))
+    _compete(taps, points, best, winner, number(0, kind), across, calls)
+    calls.extend(partial(np.copyto, along(winner, down, slice(row, row + 1)), 0) for row in rows.empty)
+    return calls
 
 
 def _seen(x: Array, windows: Windows, axis: int, name: str, calls: list[Call]) -> list[Seen]:

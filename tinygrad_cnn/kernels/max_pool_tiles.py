@@ -20,10 +20,14 @@ __all__ = ["are_tiles", "max_pool2d_scatter_tiles"]
 
 Array = NDArray[Any]
 
+# Of a window.
+_MOST_TAPS = 16
+
 
 def are_tiles(dtype: np.dtype[Any], rows: Windows, columns: Windows) -> bool:
-    """Whether `max_pool2d_scatter_tiles` can be used."""
-    return dtype.kind == "f" and all(isinstance(each, Axis) and _whole(each) for each in (rows, columns))
+    """Whether `max_pool2d_scatter_tiles` can be used, and is fast."""
+    few = rows.kernel * columns.kernel <= _MOST_TAPS
+    return few and dtype.kind == "f" and all(isinstance(each, Axis) and _whole(each) for each in (rows, columns))
 
 
 def _whole(windows: Axis) -> bool:

@@ -83,6 +83,11 @@ class Axis:
         return sorted(set(range(self.count)).difference(*seen))
 
     @property
+    def whole(self) -> bool:
+        """Whether there is a single window, of everything."""
+        return self.count == self.dilation == 1 and self.padding == 0 and self.kernel == self.size
+
+    @property
     def disjoint(self) -> bool:
         """Whether no element is in two windows."""
         return self.stride > (self.kernel - 1) * self.dilation
@@ -103,6 +108,11 @@ class Cover:
     dilation: ClassVar[int] = 1
     empty: ClassVar[list[int]] = []
     disjoint: ClassVar[bool] = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether there is a single window, of everything."""
+        return self.count == 1
 
     @cached_property
     def starts(self) -> Array:
