@@ -96,8 +96,9 @@ def reshaped(x: Array, shape: tuple[int, ...]) -> Array:
 
 def strided(x: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
     """As `numpy.lib.stride_tricks.as_strided`, which takes several times as long, where memory has no gaps."""
-    if x.flags.c_contiguous:
-        return np.ndarray(shape, x.dtype, x, 0, strides)
+    memory = x.transpose(memory_order(x))
+    if memory.flags.c_contiguous:
+        return np.ndarray(shape, x.dtype, memory, 0, strides)
     return as_strided(x, shape, strides)
 
 

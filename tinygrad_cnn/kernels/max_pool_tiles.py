@@ -72,6 +72,7 @@ def max_pool2d_scatter_tiles(g: Array, x: Array, y: Array, rows: Axis, columns: 
     def plan(part: slice) -> list[Call]:
         calls: list[Call] = []
         maxima, places, target = y[part], taps(x[part]), out[part].view(bits)
+        found = taps(target)
         values = _laid_out_like(maxima, g[part], calls).view(bits)
         if not covered:
             calls.append(partial(np.copyto, target, 0))
@@ -88,8 +89,8 @@ def max_pool2d_scatter_tiles(g: Array, x: Array, y: Array, rows: Axis, columns: 
             calls.append(partial(np.greater, hits[2:], taken[1:-1], out=hits[2:]))
         calls += [
             partial(_find_nans, places, hits, before),
-            partial(np.copyto, taps(target), hits.view(np.int8).reshape(by_taps)),
-            partial(np.multiply, values, taps(target), out=taps(target)),
+            partial(np.copyto, found, hits.view(np.int8).reshape(by_taps)),
+            partial(np.multiply, values, found, out=found),
         ]
         return calls
 
