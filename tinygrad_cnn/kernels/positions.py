@@ -29,7 +29,7 @@ _WORTH_SHARING = 1 << 14
 
 def is_channels_last(x: Array) -> bool:
     """Whether (N, C, ...) is a view of contiguous (N, ..., C) memory."""
-    return not x.flags.c_contiguous and np.moveaxis(x, 1, -1).flags.c_contiguous
+    return not x.flags.c_contiguous and x.transpose(0, *range(2, x.ndim), 1).flags.c_contiguous
 
 
 class Planes:
