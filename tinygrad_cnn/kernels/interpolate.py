@@ -31,32 +31,29 @@ Array = NDArray[Any]
 # Elements of the larger image in a block; two blocks if there are so many.
 _BLOCK = 1 << 20
 _WORTH_SHARING = 1 << 17
+# Of the outputs of a run.
+_LONGEST_STEP = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
-    """Some outputs that have the same weights, for neighbours from ``first, first + shift ...`` on."""
+    """Evenly spaced outputs that read evenly spaced windows, from ``first, first + shift ...`` on.
+
+    The weights are (outputs, length of a window).
+    """
 
     outputs: slice
     first: int
     shift: int
-    weights: tuple[float, ...]
-
-    @classmethod
-    def of(cls, places: list[tuple[int, int]], weights: tuple[float, ...]) -> Run:
-        """Make it from each output and its first neighbour."""
-        (start, first), (step, shift) = places[0], (1, 0)
-        if len(places) > 1:
-            step, shift = places[1][0] - start, places[1][1] - first
-        return cls(slice(start, places[-1][0] + 1, step), first, shift, weights)
+    weights: Array
 
     def apply(self, x: Array, y: Array) -> Call:
         """Return what writes these outputs of y (a, outputs, b)."""
         target = y[:, self.outputs]
         a_step, step, b_step = x.strides
-        shape = (*target.shape[:2], len(self.weights), target.shape[2])
+        shape = (*target.shape[:2], self.weights.shape[1], target.shape[2])
         windows = as_strided(x[:, self.first :], shape, (a_step, self.shift * step, step, b_step))
-        return partial(np.einsum, "aomb,m->aob", windows, np.array(self.weights, x.dtype), out=target)
+        return partial(np.einsum, "aomb,om->aob", windows, self.weights.astype(x.dtype), out=target)
 
 
 class Taps:
@@ -91,13 +88,16 @@ class Taps:
 
     @cached_property
     def runs(self) -> list[Run]:
-        """The outputs in runs that differ only in their places; as many of them as there are outputs at the worst."""
-        alike: dict[tuple[float, ...], list[tuple[int, int]]] = {}
-        for output, (index, weight) in enumerate(zip(self.indices.T, self.weights.T, strict=True)):
-            first = int(index.min())
-            weights = np.bincount(index - first, weight)  # an element that is read twice has both weights
-            alike.setdefault(tuple(np.round(weights, 14)), []).append((output, first))
-        return [Run.of(run, weights) for weights, places in alike.items() for run in _evenly_spaced(places)]
+        """The outputs in a few runs, or in as many as there are outputs at the worst."""
+        first = self.indices.min(axis=0)
+        length = int((self.indices.max(axis=0) - first).max(initial=0)) + 1
+        first = np.minimum(first, self.size - length)
+        outputs = len(first)
+        weights = np.zeros((outputs, length))
+        # An element that is read twice has both weights.
+        np.add.at(weights, (np.arange(outputs), self.indices - first), self.weights)
+        parts = min((_evenly_spaced(first, step) for step in range(1, _LONGEST_STEP + 1)), key=len)
+        return [Run(part, int(first[part][0]), _shift(first[part]), weights[part]) for part in parts]
 
     def written_out(self, length: int, dtype: Any) -> Array:
         """The weights for runs of `length` numbers: (M, outputs * length)."""
@@ -127,17 +127,22 @@ class Taps:
         return result
 
 
-def _evenly_spaced(places: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-    """Cut pairs of numbers into runs in which both numbers go up in even steps."""
-    runs: list[list[tuple[int, int]]] = []
-    for pair in places:
-        if runs:
-            run = runs[-1]
-            if len(run) == 1 or all(a - b == b - c for a, b, c in zip(pair, run[-1], run[-2], strict=True)):
-                run.append(pair)
-                continue
-        runs.append([pair])
-    return runs
+def _evenly_spaced(places: Array, step: int) -> list[slice]:
+    """Cut every `step`-th number, from the first, the second ... on, into parts that go up evenly."""
+    parts = []
+    for phase in range(min(step, len(places))):
+        shifts = np.diff(places[phase::step])
+        start, count = 0, len(shifts) + 1
+        while start < count:
+            same = shifts[start:] == shifts[start] if start < count - 1 else np.array([])
+            stop = start + 1 + (len(same) if same.all() else int(same.argmin()))
+            parts.append(slice(phase + start * step, phase + (stop - 1) * step + 1, step))
+            start = stop
+    return parts
+
+
+def _shift(places: Array) -> int:
+    return int(places[1] - places[0]) if len(places) > 1 else 0
 
 
 def _along(x: Array, taps: Taps, y: Array, calls: list[Call]) -> None:
