@@ -21,7 +21,7 @@ def small_blocks(monkeypatch, request):
     monkeypatch.setattr(plain_norm, "MOST", 0)
     for module in (small_arrays, layer_norm):
         monkeypatch.setattr(module, "_BLOCK", 64)
-        monkeypatch.setattr(module, "_SMALL", 0)
+    monkeypatch.setattr(small_arrays, "_SMALL", 0)
     monkeypatch.setattr(normalize, "_ONCE", 300)
     monkeypatch.setattr(small_arrays, "_TILE", 40)
     monkeypatch.setattr(small_arrays, "_LONG_RUN", 6)

@@ -1,14 +1,14 @@
 """Normalisation with statistics for each row and weights for each column, as layer normalisation has them.
 
-What repeats along rows and what repeats along columns meet in products of thin matrices, and sums with weights are
-products of a matrix and a vector: BLAS computes them several times as fast as NumPy broadcasts and adds up. (Two
-columns and two rows are faster than a single one.)
+A block of rows is read from memory once. Sums, with weights or without, are products of a matrix and a vector, which
+BLAS computes several times as fast as NumPy adds up.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -28,10 +28,6 @@ Array = NDArray[Any]
 
 # Elements of a block: the fewer blocks, the less Python; larger ones would leave the second-level cache.
 _BLOCK = 1 << 18
-# Below, BLAS uses one thread for a product with a vector anyway: nothing to hold.
-_SMALL = 1 << 13
-# From here on a second thread helps.
-_THREADS = 1 << 16
 
 
 class _Rows:
@@ -42,9 +38,7 @@ class _Rows:
         self.shape = tuple(x.shape[axis] for axis in self.order)
         self.count = math.prod(statistic)
         self.size = x.size
-        least = 1 if x.size < _THREADS else 2
-        self.blocks = balanced(self.count, max(least, -(-x.size // _BLOCK)))
-        self.work = 0 if x.size < _SMALL else x.size << 10
+        self.blocks = balanced(self.count, max(2, -(-x.size // _BLOCK)))
 
     def matrix(self, x: Array) -> Array:
         """A large array."""
@@ -61,8 +55,8 @@ class _Rows:
 
     def over_blocks(self, plan: Callable[[tuple[int, slice]], Iterable[Call]]) -> None:
         """Do what ``plan((index, part))`` says for each block, in threads."""
-        with run_by_run():
-            parallel_products(plan, list(enumerate(self.blocks)), self.work)
+        with run_by_run() if self.size >= LONG_RUN * self.count else nullcontext():
+            parallel_products(plan, list(enumerate(self.blocks)))
 
 
 def _columns(first: Array, second: Array | float) -> Array:
@@ -81,68 +75,54 @@ def _pair(first: Array, second: Array | float) -> Array:
 def standardize(
     x: Array, statistic: tuple[int, ...], eps: Any, weight: Array, bias: Array
 ) -> tuple[Array, Array, Array]:
-    """Return ``(x - mean) / sqrt(var + eps) * weight + bias`` and the moments, for means that are not too large."""
+    """Return ``(x - mean) / sqrt(var + eps) * weight + bias`` and the moments."""
     rows = _Rows(x, statistic)
-    x_ = rows.matrix(x)
-    mean, var = np.empty((2, rows.count), x.dtype)
-    ones, count = np.ones(x_.shape[1], x.dtype), x.dtype.type(x_.shape[1])
-    line = _Line(rows, weight, bias)
+    x_, w, b = rows.matrix(x), rows.vector(weight), rows.vector(bias)
+    y = empty(x_.shape, x.dtype)
+    mean, var, rstd = np.empty((3, rows.count), x.dtype)
+    ones, count = np.ones(w.size, x.dtype), x.dtype.type(w.size)
 
     def plan(block: tuple[int, slice]) -> list[Call]:
         part = block[1]
-
-        def finish() -> None:
-            m, v = np.divide(mean[part], count, out=mean[part]), np.divide(var[part], count, out=var[part])
-            np.subtract(v, m * m, out=v)
-            # Below 0 it is, if at all, by rounding, and will be computed again.
-            line.set(part, m, 1 / np.sqrt(np.maximum(v, 0) + eps))
-
+        out, m, v, r = y[part], mean[part], var[part], rstd[part]
         return [
-            partial(np.matmul, x_[part], ones, out=mean[part]),
-            partial(np.vecdot, x_[part], x_[part], out=var[part]),
-            finish,
-            *line.apply(part, x_[part]),
+            partial(np.matmul, x_[part], ones, out=m),
+            partial(np.divide, m, count, out=m),
+            *_row_by_row(np.subtract, x_[part], m, out),
+            partial(np.vecdot, out, out, out=v),
+            partial(np.divide, v, count, out=v),
+            partial(np.add, v, eps, out=r),
+            partial(np.sqrt, r, out=r),
+            partial(np.reciprocal, r, out=r),
+            *_scaled(out, r, w, b),
         ]
 
     rows.over_blocks(plan)
-    return rows.restore(line.y, x.shape), rows.restore(mean, statistic), rows.restore(var, statistic)
+    return rows.restore(y, x.shape), rows.restore(mean, statistic), rows.restore(var, statistic)
 
 
 def normalize(x: Array, mean: Array, rstd: Array, weight: Array, bias: Array) -> Array:
     """Return ``(x - mean) * rstd * weight + bias``."""
     rows = _Rows(x, rstd.shape)
     x_ = rows.matrix(x)
-    line = _Line(rows, weight, bias)
-    line.set(slice(None), rows.vector(mean), rows.vector(rstd))
-    rows.over_blocks(lambda block: line.apply(block[1], x_[block[1]]))
-    return rows.restore(line.y, x.shape)
+    m, r, w, b = map(rows.vector, (mean, rstd, weight, bias))
+    y = empty(x_.shape, x.dtype)
+
+    def plan(block: tuple[int, slice]) -> list[Call]:
+        part = block[1]
+        return [*_row_by_row(np.subtract, x_[part], m[part], y[part]), *_scaled(y[part], r[part], w, b)]
+
+    rows.over_blocks(plan)
+    return rows.restore(y, x.shape)
 
 
-class _Line:
-    """``x (rstd ⊗ weight) + (1 ⊗ bias - mean rstd ⊗ weight)``, written into `y`."""
-
-    def __init__(self, rows: _Rows, weight: Array, bias: Array) -> None:
-        w, b = rows.vector(weight), rows.vector(np.broadcast_to(bias, weight.shape))
-        self.y = empty((rows.count, w.size), w.dtype)
-        self.scales, self.shifts = np.zeros((2, rows.count, 2), w.dtype)
-        self.shifts[:, 1] = 1
-        self.weights, self.affine = _pair(w, 0), _pair(w, b)
-
-    def set(self, part: slice, mean: Array, rstd: Array) -> None:
-        """The moments of some rows."""
-        self.scales[part, 0] = rstd
-        np.multiply(-mean, rstd, out=self.shifts[part, 0])
-
-    def apply(self, part: slice, x: Array) -> list[Call]:
-        """The calls for some rows, which look at their moments when they run."""
-        y = self.y[part]
-        scaled = scratch("scaled", y.shape, y.dtype)
-        return [
-            partial(np.matmul, self.scales[part], self.weights, out=scaled),
-            partial(np.multiply, scaled, x, out=scaled),
-            partial(np.matmul, self.shifts[part], self.affine, out=y),
-            partial(np.add, y, scaled, out=y),
-        ]
+def _scaled(y: Array, rstd: Array, weight: Array, bias: Array) -> list[Call]:
+    """The calls for ``y * rstd * weight + bias``, in place."""
+    return [
+        partial(np.multiply, y, rstd[:, None], out=y),
+        partial(np.multiply, y, weight, out=y),
+        partial(np.add, y, bias, out=y),
+    ]
 
 
 def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) -> tuple[Array, Array, Array]:
@@ -178,8 +158,8 @@ def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) 
             partial(np.matmul, spare, w, out=sum_hx[part]),
             partial(np.matmul, r[part], spare, out=columns[index, 2]),
             conclude,
-            *_row_by_row(np.multiply, x_[part], slope[part, None], out),
-            *_row_by_row(np.add, out, offset[part, None], out),
+            *_row_by_row(np.multiply, x_[part], slope[part], out),
+            partial(np.add, out, offset[part, None], out=out),
             partial(np.matmul, scales[part], weights, out=spare),
             partial(np.multiply, spare, g_[part], out=spare),
             partial(np.add, out, spare, out=out),
@@ -195,8 +175,10 @@ def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) 
 
 
 def _row_by_row(ufunc: np.ufunc, x: Array, numbers: Array, out: Array) -> list[Call]:
-    """The calls for ``ufunc(x, numbers)`` with one number a row; a copy is faster than many short runs."""
+    """The calls for ``ufunc(x, numbers)`` with one number a row, into other memory than `x`.
+
+    Where runs are short, NumPy copies the numbers, and that copy is faster on its own.
+    """
     if x.shape[1] >= LONG_RUN:
-        return [partial(ufunc, x, numbers, out=out)]
-    repeated = scratch("repeated", x.shape, x.dtype)
-    return [partial(np.copyto, repeated, numbers), partial(ufunc, x, repeated, out=out)]
+        return [partial(ufunc, x, numbers[:, None], out=out)]
+    return [partial(np.copyto, out, numbers[:, None]), partial(ufunc, x, out, out=out)]

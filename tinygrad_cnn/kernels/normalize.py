@@ -80,7 +80,7 @@ def _mean_of_squares(x: Array, shape: Shape, layout: Layout, count: Any) -> Arra
 
 def scale_shift(x: Array, scale: Array, shift: Array) -> Array:
     """Return ``x * scale + shift``, for small `scale` and `shift` that repeat alike."""
-    if x.size <= plain_norm.MOST or scale.shape == x.shape:
+    if x.size <= plain_norm.MOST // 2 or scale.shape == x.shape:  # it is less work than the others
         return plain_norm.scale_shift(x, scale, shift)
     y = empty_like(x)
     layout = layout_of(x, scale.shape)
@@ -129,16 +129,13 @@ def standardize(x: Array, axes: Shape, eps: float, weight: Array, bias: Array) -
     if x.size <= plain_norm.MOST:
         return plain_norm.standardize(x, shape, epsilon, weight, bias)
     if crossed(x, shape, weight.shape):
-        y, mean, var = layer_norm.standardize(x, shape, epsilon, weight, bias)
-    elif x.size < _ONCE or not _apart(layout_of(x, shape, weight.shape), shape):
-        mean, var = moments(x, axes)
-        return normalize(x, mean, 1 / np.sqrt(var + epsilon), weight, bias), mean, var
-    else:
+        return layer_norm.standardize(x, shape, epsilon, weight, bias)
+    if x.size >= _ONCE and _apart(layout_of(x, shape, weight.shape), shape):
         y, mean, var = _standardize_apart(x, shape, epsilon, weight, bias)
-    if _far(mean, var):
-        mean, var = moments(x, axes)
-        y = normalize(x, mean, 1 / np.sqrt(var + epsilon), weight, bias)
-    return y, mean, var
+        if not _far(mean, var):
+            return y, mean, var
+    mean, var = moments(x, axes)
+    return normalize(x, mean, 1 / np.sqrt(var + epsilon), weight, bias), mean, var
 
 
 def _apart(layout: Layout, statistic: Shape) -> bool:

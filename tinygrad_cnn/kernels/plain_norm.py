@@ -6,6 +6,7 @@ As nothing here is read from beyond the cache, the mean is subtracted before squ
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from tinygrad_cnn.kernels.blas import single_threaded
 from tinygrad_cnn.kernels.buffers import empty, scratch
 from tinygrad_cnn.kernels.elementwise import empty_like, memory_order
-from tinygrad_cnn.kernels.small_arrays import Layout, layout_in, layout_of, total
+from tinygrad_cnn.kernels.runs import LONG_RUN, run_by_run
+from tinygrad_cnn.kernels.small_arrays import Layout, layout_in, layout_of, total, total_of_products
 
 __all__ = ["MOST", "crossed", "normalize_grad", "scale_shift", "scale_shift_grad", "standardize"]
 
@@ -22,7 +24,7 @@ Array = NDArray[Any]
 Shape = tuple[int, ...]
 
 # Elements of an array that two threads would not normalise sooner.
-MOST = 1 << 17
+MOST = 1 << 18
 
 
 def crossed(x: Array, statistic: Shape, weight: Shape) -> bool:
@@ -53,15 +55,14 @@ def standardize(x: Array, statistic: Shape, eps: Any, weight: Array, bias: Array
     layout = _layout(x, statistic, weight.shape)
     x_, weight_, bias_ = map(layout.bring, (x, weight, bias))
     small, y = layout.merged(statistic), empty(x_.shape, x.dtype)
-    squares = scratch("squares", x_.shape, x.dtype)
-    with single_threaded:
+    with single_threaded, _by_runs(x_):
         mean = total(x_, small)
         count = x.dtype.type(x.size // mean.size)
         mean = mean / count
         np.subtract(x_, mean, out=y)
-        var = total(np.multiply(y, y, out=squares), small) / count
-    _multiply(y, 1 / np.sqrt(var + eps), weight_, y)
-    np.add(y, bias_, out=y)
+        var = total_of_products(y, y, small) / count
+        _multiply(y, 1 / np.sqrt(var + eps), weight_, y)
+        np.add(y, bias_, out=y)
     return layout.restore(y, x.shape), layout.restore(mean, statistic), layout.restore(var, statistic)
 
 
@@ -71,20 +72,25 @@ def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) 
     g_, x_, mean_, rstd_, weight_ = map(layout.bring, (g, x, mean, rstd, weight))
     product = np.multiply(g_, x_, out=scratch("product", x_.shape, x.dtype))
     sums = _crossed_sums if crossed(x, rstd.shape, weight.shape) else _sums
-    with single_threaded:
-        mean_h, mean_hx, by_weight, by_bias = sums(g_, product, mean_, rstd_, weight_)
-    slope = rstd_ * rstd_ * rstd_ * (mean_ * mean_h - mean_hx)
-    offset = -mean_ * slope - rstd_ * mean_h
-    np.multiply(x_, slope, out=product)
-    np.add(product, offset, out=product)
     by_x = empty(x_.shape, x.dtype)
-    _multiply(g_, rstd_, weight_, by_x)
-    np.add(by_x, product, out=by_x)
+    with single_threaded, _by_runs(x_):
+        mean_h, mean_hx, by_weight, by_bias = sums(g_, product, mean_, rstd_, weight_)
+        slope = rstd_ * rstd_ * rstd_ * (mean_ * mean_h - mean_hx)
+        offset = -mean_ * slope - rstd_ * mean_h
+        np.multiply(x_, slope, out=product)
+        np.add(product, offset, out=product)
+        _multiply(g_, rstd_, weight_, by_x)
+        np.add(by_x, product, out=by_x)
     return (
         layout.restore(by_x, x.shape),
         layout.restore(by_weight, weight.shape),
         layout.restore(by_bias, weight.shape),
     )
+
+
+def _by_runs(x: Array) -> AbstractContextManager[None]:
+    """A context in which NumPy is faster where numbers repeat along rows, or from row to row."""
+    return run_by_run() if LONG_RUN <= x.shape[-1] < x.size else nullcontext()
 
 
 def _layout(x: Array, statistic: Shape, weight: Shape) -> Layout:

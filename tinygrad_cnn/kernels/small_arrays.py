@@ -28,7 +28,18 @@ from tinygrad_cnn.kernels.runs import run_by_run
 from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import Call
 
-__all__ = ["Layout", "Spread", "Sums", "at", "layout_in", "layout_of", "summing", "summing_products", "total"]
+__all__ = [
+    "Layout",
+    "Spread",
+    "Sums",
+    "at",
+    "layout_in",
+    "layout_of",
+    "summing",
+    "summing_products",
+    "total",
+    "total_of_products",
+]
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -245,6 +256,14 @@ def total(x: Array, shape: Shape) -> Array:
         ones = _ones(count, x.dtype)
         x = (x.reshape(-1, count) @ ones if after == 1 else ones @ x.reshape(-1, count, after)).reshape(left)
     return x
+
+
+def total_of_products(x: Array, y: Array, shape: Shape) -> Array:
+    """The sum of ``x * y``, as `total`."""
+    count, after, left = _sum_steps(x.shape, shape)[0] if x.shape != shape else (1, 1, shape)
+    if after > 1 or count < _ROW:
+        return total(np.multiply(x, y, out=scratch("product", x.shape, x.dtype)), shape)
+    return total(np.vecdot(x.reshape(-1, count), y.reshape(-1, count)).reshape(left), shape)
 
 
 def summing(x: Array, out: Array) -> list[Call]:
