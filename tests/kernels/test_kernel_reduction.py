@@ -40,6 +40,7 @@ def _limits(request):
         "_FEW_FACTORS": 5,
         "_MANY": 7,
         "_COLUMNS_BLOCK": 16,
+        "_FEW_RUNS": 2,
         "_FOLD": 2,
     }
     with mock.patch.multiple(reduction, **limits, **lengths):

@@ -53,7 +53,11 @@ _FOLD = 8
 # Elements of rows that are rather made columns; longer rows of factors, which NumPy does not vectorise, are folded
 # until they are so short. And how many elements are made columns at a time.
 _FEW, _FEW_FACTORS = 48, 128
-_COLUMNS_BLOCK = 1 << 17
+# Bytes of the largest elements that NumPy copies one by one.
+_TOGETHER = 16
+# Runs so few are reduced sooner than it is planned how to do it better.
+_FEW_RUNS = 1 << 10
+_COLUMNS_BLOCK = 1 << 18
 # Elements of rows from which on NumPy finds an extreme as fast as where it is.
 _MANY = 1 << 12
 
@@ -156,7 +160,8 @@ def _along(ufunc: np.ufunc, x: Array, out: Array, level: int = 0) -> list[Call]:
     few = _FEW_FACTORS if ufunc is np.multiply else _FEW
     if inner == 1 and few < n < _MANY and ufunc is not np.multiply:
         return _peaks_of_rows(ufunc, x[..., 0], out[:, 0])
-    if inner >= _LONG or n < 4 or (inner == 1 and n >= _MANY and ufunc is not np.multiply):
+    plainly = inner == 1 and n >= _MANY and ufunc is not np.multiply
+    if plainly or inner >= _LONG or n < 4 or outer * n <= _FEW_RUNS:
         return [partial(ufunc.reduce, x, axis=1, out=out)]
     if inner == 1 and n <= few:
         return _by_columns(ufunc, x[..., 0], out[:, 0])
@@ -231,15 +236,24 @@ def _peaks_of_rows(ufunc: np.ufunc, x: Array, out: Array) -> list[Call]:
 
 
 def _by_columns(ufunc: np.ufunc, x: Array, out: Array) -> list[Call]:
-    """Return the calls that reduce short rows, (m, n) -> (m,), which are turned into long columns first."""
+    """Return the calls that reduce short rows, ``(m, n) -> (m,)``, which are turned into long columns first.
+
+    Several neighbours go into one column together, which takes as long to copy as one alone.
+    """
     calls: list[Call] = []
-    step = max(1, _COLUMNS_BLOCK // x.shape[1])
-    for start in range(0, len(x), step):
-        rows = x[start : start + step]
-        columns = buffers.scratch("columns", rows.shape[::-1], x.dtype)
-        calls.append(partial(np.copyto, columns, rows.T))
-        calls.append(partial(ufunc.reduce, columns, axis=0, out=out[start : start + step]))
-    return calls
+    m, n = x.shape
+    together = _TOGETHER // x.itemsize if n % (_TOGETHER // x.itemsize) == 0 and n >= _TOGETHER else 1
+    left = buffers.scratch("left", (m, together), x.dtype) if together > 1 else out.reshape(m, 1)
+    step = max(1, _COLUMNS_BLOCK // n)
+    for start in range(0, m, step):
+        rows = x[start : start + step].reshape(-1, n // together, together).swapaxes(0, 1)
+        columns = buffers.scratch("columns", rows.shape, x.dtype)
+        source, target = (rows, columns) if together == 1 else (rows.view(np.complex128), columns.view(np.complex128))
+        calls.append(partial(np.copyto, target, source))
+        calls.append(partial(ufunc.reduce, columns, axis=0, out=left[start : start + step]))
+    if together > 1:
+        calls.append(partial(ufunc, left[:, 0], left[:, 1], out=out))
+    return calls + [partial(ufunc, out, left[:, i], out=out) for i in range(2, together)]
 
 
 # ------------------------------------------------------------------------------------- sums of functions
