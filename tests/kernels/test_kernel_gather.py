@@ -16,7 +16,8 @@ from tinygrad_cnn.kernels.gather import add_at, gather
 @pytest.fixture(autouse=True, params=[1, 15, 1 << 18])
 def _limits(request):
     """Take arrays for large from so many elements on, and a fifth of them for not so small."""
-    with mock.patch.multiple(kernels, _SMALL=request.param // 5, _LARGE=request.param, _BLOCK=request.param):
+    few, large = request.param // 5, request.param
+    with mock.patch.multiple(kernels, _FEW_PICKED=few, _FEW_ADDED=few, _LARGE=large, _BLOCK=large):
         yield
 
 

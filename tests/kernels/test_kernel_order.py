@@ -29,11 +29,13 @@ def arrays(draw):
     return x, draw(st.integers(0, x.ndim - 1))
 
 
-@pytest.fixture(autouse=True, params=[(0, 5, 2), (1 << 10, 1 << 16, 64)])
+@pytest.fixture(autouse=True, params=[(0, 5, 2), (5, 5, 6), (1 << 10, 1 << 16, 64)])
 def _limits(request):
     """Take arrays for large from so many elements on, in blocks of so many, and rows of so many for short."""
     large, block, few = request.param
-    with mock.patch.multiple(kernels, _LARGE=large, _BLOCK=block, _FEW=few, _MUCH=large, _PART=block):
+    with mock.patch.multiple(
+        kernels, _LARGE=large, _BLOCK=block, _FEW=few, _VERY_FEW=few // 2, _LARGER=4 * large, _MUCH=large, _PART=block
+    ):
         yield
 
 

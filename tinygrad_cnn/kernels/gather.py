@@ -24,16 +24,17 @@ __all__ = ["add_at", "gather"]
 Array = NDArray[Any]
 Part = tuple[Any, ...]
 
-# Elements: below, NumPy's index for each dimension is as fast; from here on a second thread pays; and those of a block,
-# whose positions stay in the cache.
-_SMALL, _LARGE, _BLOCK = 1 << 11, 1 << 17, 1 << 16
+# Elements: up to so many NumPy picks, and adds, as fast with an index for each dimension.
+_FEW_PICKED, _FEW_ADDED = 1 << 13, 1 << 11
+# From here on a second thread pays; and those of a block, whose positions stay in the cache.
+_LARGE, _BLOCK = 1 << 17, 1 << 16
 
 
 def gather(x: Array, dim: int, index: Array) -> Array:
     """Return the elements ``x[i, ..., index[i, ..., k], ..., k]``, laid out like the index."""
     if not index.size:
         return empty_like(index, x.dtype)
-    if index.size <= _SMALL:
+    if index.size <= _FEW_PICKED:
         return np.asarray(x[_places(index, dim)])
     flat = contiguous(x).reshape(-1)
     out = empty_like(index, x.dtype)
@@ -50,7 +51,7 @@ def gather(x: Array, dim: int, index: Array) -> Array:
 
 def add_at(whole: Array, dim: int, index: Array, src: Array) -> None:
     """Add `src` to `whole`, which is in row-major memory, where `gather` would read it."""
-    if index.size <= _SMALL:
+    if index.size <= _FEW_ADDED:
         if index.size:
             np.add.at(whole, _places(index, dim), src)
         return

@@ -31,6 +31,8 @@ _BLOCK = 1 << 16
 _MUCH, _PART = 1 << 18, 1 << 19
 # Rows so short are sorted faster than divided into the elements that are wanted and the rest.
 _FEW = 64
+# So few are inserted one by one, which is fast enough below so many elements.
+_VERY_FEW, _LARGER = 16, 1 << 13
 
 _HALF = 32
 _LOWER = np.int64((1 << _HALF) - 1)
@@ -73,7 +75,9 @@ def top(x: Array, k: int, axis: int, largest: bool) -> Array:
     longest = others.index(max(others)) if others else 0
     count = -(-x.size // _BLOCK) if others else 1
     pieces = balanced(others[longest], count) if others else []
-    packed = x.size >= _LARGE and x.dtype.itemsize < 8 and (k == x.shape[axis] or x.shape[axis] <= _FEW)
+    n = x.shape[axis]
+    worth_it = x.size >= (_LARGE if n > _VERY_FEW else _LARGER)
+    packed = worth_it and x.dtype.itemsize < 8 and (k == n or n <= _FEW)
 
     def plan(part: tuple[Any, ...]) -> list[Call]:
         if k == 1 and largest:  # NaN is the largest for NumPy, too

@@ -129,6 +129,8 @@ def _stages(shape: tuple[int, ...], order: tuple[int, ...], axes: Axes) -> list[
 
 def reducing(ufunc: np.ufunc, x: Array, axes: Axes, out: Array) -> list[Call]:
     """Return the calls that reduce `x` over `axes` into `out`, where these have size one."""
+    if x.size < _MIDDLE:
+        return [partial(ufunc.reduce, x, axis=axes, keepdims=True, out=out)]
     runs = _in_stages(x, axes, out)
     if runs is None:
         return [partial(ufunc.reduce, x, axis=axes, keepdims=True, out=out)]
@@ -266,6 +268,11 @@ def _sum_of(
 
     ``calls(part, terms, out)`` says how to compute that of a part, with room for as many terms.
     """
+    if x.size < _MIDDLE:
+        out = np.empty([1 if axis in axes else n for axis, n in enumerate(x.shape)], x.dtype)
+        for call in calls((...,), np.empty_like(x), out):
+            call()
+        return out
 
     def plan(part: Part, out: Array) -> list[Call]:
         return calls(part, scratch_like("terms", x[part], 1)[0, ...], out)
@@ -281,7 +288,7 @@ def _along_part(part: Part, x: Array) -> Array:
 
 def _sum_of_squares(x: Array, axes: Axes, terms: Array, out: Array) -> list[Call]:
     """Return the calls that add up squares over `axes` into `out`; `terms` may be `x`."""
-    stages = _in_stages(x, axes, out)
+    stages = _in_stages(x, axes, out) if x.size >= _MIDDLE else None
     if stages is None or stages[0][0].shape[2] != 1 or stages[0][0].shape[1] < _FEW:
         return [partial(np.square, x, out=terms), *reducing(np.add, terms, axes, out)]
     (rows, sums), *others = stages

@@ -36,8 +36,16 @@ def _prod(input: Array, dim: int) -> Array:
 
 
 @_prod.vjp("input")
-def _(g, input, dim):
+def _(g, input, output, dim):
+    if isinstance(output, np.ndarray) and _is_normal(output):
+        return g * (output / input)
     return g * _others(input, dim)
+
+
+def _is_normal(x: np.ndarray) -> bool:
+    """Whether no number is 0, infinite, NaN, or so small that it has lost digits."""
+    sizes = np.abs(x)
+    return bool(np.all((sizes >= np.finfo(x.dtype).tiny) & (sizes < math.inf)))
 
 
 def _others(x: Any, dim: int) -> Any:
@@ -62,8 +70,8 @@ def _others(x: Any, dim: int) -> Any:
 def prod(input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: DTypeLike | None = None) -> Array:
     """The product over `dim`, or of all elements; integers and booleans multiply to int64.
 
-    The derivative in an element is the product of the others, computed without a division: it holds where elements
-    are zero.
+    The derivative in an element is the product of the others: that of all, divided by it, if no product is zero; else,
+    and where it is to be differentiated again, computed without a division.
 
     Raises
     ------
