@@ -2,9 +2,9 @@
 
 The steps of ``f(x, out)`` write the value into `out`, those of ``f_grad(g, x, out)`` write ``g * f'(x)``, those of
 ``f_slope(x, out, slope)`` write the value and ``f'(x)``, while what both need is in the cache: each is a function, its
-arguments, and where its result goes. They work in place where they can, since what they cost is how often
-memory is gone through, and limit with `clip`, which takes half as long as `minimum` and `maximum` with a number. The
-results stay finite for any finite `x`, however large.
+arguments, and where its result goes. What they cost is how often memory is gone through: so they work in place where
+they can, in scratch memory best, which is still in the cache from the last block. `clip` takes half as long as
+`minimum` and `maximum` with a number. The results stay finite for any finite `x`, however large.
 """
 
 from __future__ import annotations
@@ -62,15 +62,16 @@ def _mask(out: Array) -> Array:
 
 def sigmoid(x: Array, out: Array) -> Steps:
     """``1 / (1 + exp(-x))``; where exp overflows this is 0."""
-    yield np.negative, x, out
-    yield from _logistic_of_minus(out)
+    (denominator,) = _scratch(out)
+    yield np.negative, x, denominator
+    yield from _one_plus_exp(denominator)
+    yield np.divide, 1, denominator, out
 
 
-def _logistic_of_minus(out: Array) -> Steps:
-    """``1 / (1 + exp(x))``, in place."""
-    yield np.exp, out, out
-    yield np.add, out, 1, out
-    yield np.divide, 1, out, out
+def _one_plus_exp(x: Array) -> Steps:
+    """``1 + exp(x)``, in place."""
+    yield np.exp, x, x
+    yield np.add, x, 1, x
 
 
 def sigmoid_grad(g: Array, y: Array, out: Array) -> Steps:
@@ -89,20 +90,19 @@ def tanh_grad(g: Array, y: Array, out: Array) -> Steps:
 
 def silu(x: Array, out: Array) -> Steps:
     """``x sigmoid(x)``."""
-    yield np.negative, x, out
-    yield np.exp, out, out
-    yield np.add, out, 1, out
-    yield np.divide, x, out, out
+    (denominator,) = _scratch(out)
+    yield np.negative, x, denominator
+    yield from _one_plus_exp(denominator)
+    yield np.divide, x, denominator, out
 
 
 def silu_slope(x: Array, out: Array, slope: Array) -> Steps:
     """``s + y (1 - s)`` with ``s = sigmoid(x)`` and ``y = x s``."""
     (rest,) = _scratch(out)
-    yield np.negative, x, out
-    yield np.exp, out, out
-    yield np.add, out, 1, out
-    yield np.divide, 1, out, slope
-    yield np.divide, x, out, out
+    yield np.negative, x, rest
+    yield from _one_plus_exp(rest)
+    yield np.divide, 1, rest, slope
+    yield np.divide, x, rest, out
     yield np.subtract, 1, slope, rest
     yield np.multiply, rest, out, rest
     yield np.add, slope, rest, slope
@@ -285,7 +285,8 @@ def softplus_slope(x: Array, out: Array, slope: Array, *, beta: float, threshold
     if not _is_far(out, beta, threshold):
         beyond = _mask(out)
         yield np.less, slope, -threshold, beyond
-    yield from _logistic_of_minus(slope)
+    yield from _one_plus_exp(slope)
+    yield np.divide, 1, slope, slope
     if not _is_far(out, beta, threshold):
         yield partial(np.copyto, slope, 1, where=beyond)
 
@@ -333,7 +334,8 @@ def log_sigmoid_slope(x: Array, out: Array, slope: Array) -> Steps:
     """``1 / (1 + exp(x))``."""
     yield from log_sigmoid(x, out)
     yield np.positive, x, slope
-    yield from _logistic_of_minus(slope)
+    yield from _one_plus_exp(slope)
+    yield np.divide, 1, slope, slope
 
 
 def leaky(weight: Array, x: Array, out: Array, *, either: np.ufunc | None) -> Steps:
