@@ -49,13 +49,13 @@ def squares_slope(g: Array, target: Array, x: Array, out: Array) -> Steps:
 
 def huber(target: Array, x: Array, out: Array, *, delta: float) -> Steps:
     """``c (d - c / 2)``, where c is d, limited to at most `delta`: ``d² / 2``, or ``delta (|d| - delta / 2)``."""
-    (clipped,) = scratch_like("clipped", out, 1)
-    yield np.subtract, x, target, out
-    yield np.clip, out, -delta, delta, clipped
-    yield np.multiply, clipped, 0.5, clipped
-    yield np.subtract, out, clipped, out
-    yield np.multiply, out, clipped, out
-    yield np.add, out, out, out
+    (difference,) = scratch_like("difference", out, 1)
+    yield np.subtract, x, target, difference
+    yield np.clip, difference, -delta, delta, out
+    yield np.multiply, out, 0.5, out
+    yield np.subtract, difference, out, difference
+    yield np.add, difference, difference, difference
+    yield np.multiply, difference, out, out
 
 
 def huber_slope(g: Array, target: Array, x: Array, out: Array, *, delta: float) -> Steps:
