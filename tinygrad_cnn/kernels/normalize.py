@@ -128,7 +128,7 @@ def standardize(x: Array, axes: Shape, eps: float, weight: Array, bias: Array) -
     epsilon = x.dtype.type(eps)
     if x.size <= plain_norm.MOST:
         return plain_norm.standardize(x, shape, epsilon, weight, bias)
-    if crossed(x, shape, weight.shape):
+    if crossed(x.shape, shape, weight.shape):
         return layer_norm.standardize(x, shape, epsilon, weight, bias)
     if x.size >= _ONCE and _apart(layout_of(x, shape, weight.shape), shape):
         y, mean, var = _standardize_apart(x, shape, epsilon, weight, bias)
@@ -184,7 +184,7 @@ def normalize(x: Array, mean: Array, rstd: Array, weight: Array, bias: Array) ->
     if not x.size:
         return np.empty_like(x)
     x, mean = _centred(x, mean, rstd)
-    if crossed(x, rstd.shape, weight.shape):
+    if crossed(x.shape, rstd.shape, weight.shape):
         return layer_norm.normalize(x, mean, rstd, weight, bias)
     scale = rstd * weight
     return scale_shift(x, scale, bias - mean * scale)
@@ -206,7 +206,7 @@ def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) 
     x, mean = _centred(x, mean, rstd)
     if x.size <= plain_norm.MOST:
         return plain_norm.normalize_grad(g, x, mean, rstd, weight)
-    if crossed(x, rstd.shape, weight.shape):
+    if crossed(x.shape, rstd.shape, weight.shape):
         return layer_norm.normalize_grad(g, x, mean, rstd, weight)
     layout = layout_of(x, rstd.shape, weight.shape)
     by_x = empty_like(x)

@@ -5,6 +5,7 @@ As nothing here is read from beyond the cache, the mean is subtracted before squ
 
 from __future__ import annotations
 
+import functools
 import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -25,11 +26,14 @@ Shape = tuple[int, ...]
 
 # Elements of an array that two threads would not normalise sooner.
 MOST = 1 << 18
+_SMALL = 1 << 13
 
 
-def crossed(x: Array, statistic: Shape, weight: Shape) -> bool:
+@functools.lru_cache(256)
+def crossed(shape: Shape, statistic: Shape, weight: Shape) -> bool:
     """Whether there are statistics for each row and weights for each column, so that nothing repeats in both."""
-    return math.prod(statistic) * math.prod(weight) == x.size == math.prod(np.broadcast_shapes(statistic, weight))
+    size, together = math.prod(shape), np.broadcast_shapes(statistic, weight)
+    return math.prod(statistic) * math.prod(weight) == size == math.prod(together)
 
 
 def scale_shift(x: Array, scale: Array, shift: Array) -> Array:
@@ -43,7 +47,7 @@ def scale_shift_grad(g: Array, x: Array, scale: Array) -> tuple[Array, Array, Ar
     layout = layout_of(x, scale.shape)
     by_x = empty_like(x)
     g_, x_, scale_, out = map(layout.bring, (g, x, scale, by_x))
-    with single_threaded:
+    with _hold(x_):
         by_shift = total(g_, scale_.shape)
         by_scale = total(np.multiply(g_, x_, out=out), scale_.shape)
     np.multiply(g_, scale_, out=out)
@@ -55,7 +59,7 @@ def standardize(x: Array, statistic: Shape, eps: Any, weight: Array, bias: Array
     layout = _layout(x, statistic, weight.shape)
     x_, weight_, bias_ = map(layout.bring, (x, weight, bias))
     small, y = layout.merged(statistic), empty(x_.shape, x.dtype)
-    with single_threaded, _by_runs(x_):
+    with _hold(x_), _by_runs(x_):
         mean = total(x_, small)
         count = x.dtype.type(x.size // mean.size)
         mean = mean / count
@@ -71,9 +75,9 @@ def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) 
     layout = _layout(x, rstd.shape, weight.shape)
     g_, x_, mean_, rstd_, weight_ = map(layout.bring, (g, x, mean, rstd, weight))
     product = np.multiply(g_, x_, out=scratch("product", x_.shape, x.dtype))
-    sums = _crossed_sums if crossed(x, rstd.shape, weight.shape) else _sums
+    sums = _crossed_sums if crossed(x.shape, rstd.shape, weight.shape) else _sums
     by_x = empty(x_.shape, x.dtype)
-    with single_threaded, _by_runs(x_):
+    with _hold(x_), _by_runs(x_):
         mean_h, mean_hx, by_weight, by_bias = sums(g_, product, mean_, rstd_, weight_)
         slope = rstd_ * rstd_ * rstd_ * (mean_ * mean_h - mean_hx)
         offset = -mean_ * slope - rstd_ * mean_h
@@ -93,9 +97,14 @@ def _by_runs(x: Array) -> AbstractContextManager[None]:
     return run_by_run() if LONG_RUN <= x.shape[-1] < x.size else nullcontext()
 
 
+def _hold(x: Array) -> AbstractContextManager[None]:
+    """A context in which BLAS has one thread, as it has anyway for products with small arrays."""
+    return single_threaded if x.size > _SMALL else nullcontext()
+
+
 def _layout(x: Array, statistic: Shape, weight: Shape) -> Layout:
     """That of memory; but rows and columns, where statistics belong to the ones and weights to the others."""
-    if not crossed(x, statistic, weight):
+    if not crossed(x.shape, statistic, weight):
         return layout_of(x, statistic, weight)
     order = sorted(memory_order(x), key=lambda axis: statistic[axis] == 1)
     return layout_in(tuple(order), x, statistic, weight)
@@ -103,7 +112,7 @@ def _layout(x: Array, statistic: Shape, weight: Shape) -> Layout:
 
 def _multiply(x: Array, rstd: Array, weight: Array, out: Array) -> None:
     """Write ``x * rstd * weight`` into `out`; the two small arrays are multiplied first if they are less than `x`."""
-    if crossed(x, rstd.shape, weight.shape):
+    if crossed(x.shape, rstd.shape, weight.shape):
         np.multiply(x, rstd, out=out)
         np.multiply(out, weight, out=out)
     else:

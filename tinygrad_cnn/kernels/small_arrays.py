@@ -260,7 +260,9 @@ def total(x: Array, shape: Shape) -> Array:
 
 def total_of_products(x: Array, y: Array, shape: Shape) -> Array:
     """The sum of ``x * y``, as `total`."""
-    count, after, left = _sum_steps(x.shape, shape)[0] if x.shape != shape else (1, 1, shape)
+    if x.shape == shape:
+        return np.multiply(x, y)
+    count, after, left = _sum_steps(x.shape, shape)[0]
     if after > 1 or count < _ROW:
         return total(np.multiply(x, y, out=scratch("product", x.shape, x.dtype)), shape)
     return total(np.vecdot(x.reshape(-1, count), y.reshape(-1, count)).reshape(left), shape)
@@ -282,15 +284,12 @@ def summing(x: Array, out: Array) -> list[Call]:
 
 def summing_products(x: Array, y: Array, out: Array) -> list[Call]:
     """The calls that sum ``x * y``, as `summing`."""
-    shape = out.shape
-    if x.shape == shape:
+    if x.shape == out.shape:
         return [partial(np.multiply, x, y, out=out)]
-    run = _longest_run(x.shape, shape)
-    count = math.prod(x.shape[run])
-    if run.stop < x.ndim or count < _ROW:
+    count, after, left = _sum_steps(x.shape, out.shape)[0]
+    if after > 1 or count < _ROW:
         product = scratch("product", x.shape, x.dtype)
         return [partial(np.multiply, x, y, out=product), *summing(product, out)]
-    left = x.shape[: run.start] + shape[run]
-    target = out if left == shape else scratch("products", left, x.dtype)
+    target = out if left == out.shape else scratch("products", left, x.dtype)
     dot = dot_products(x.reshape(-1, count), y.reshape(-1, count), target.reshape(-1))
     return [dot] if target is out else [dot, *summing(target, out)]
