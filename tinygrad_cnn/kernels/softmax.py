@@ -64,8 +64,11 @@ def softmax(x: Array, dim: int) -> Array:
 
     def plan(part: Part) -> list[Call]:
         out = y_[part]
-        calls = exponentials(x_[part], out, peak[part], total[part])
-        return [*calls, *with_each(np.divide, out, total[part], out)]
+        return [
+            *exponentials(x_[part], out, peak[part], total[part]),
+            partial(np.reciprocal, total[part], out=total[part]),
+            *with_each(np.multiply, out, total[part], out),
+        ]
 
     with np.errstate(over="ignore"):
         lines.over_blocks(plan)

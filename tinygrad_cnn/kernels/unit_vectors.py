@@ -22,15 +22,16 @@ def unit_vectors(x: Array, dim: int, least: float) -> tuple[Array, Array]:
     lines = lines_of(x, dim)
     y = empty_like(x)
     x_, y_ = lines.bring(x), lines.bring(y)
-    length, divisor = lines.statistic(x.dtype), lines.statistic(x.dtype)
+    length, scale = lines.statistic(x.dtype), lines.statistic(x.dtype)
 
     def plan(part: Part) -> list[Call]:
         out = y_[part]
         return [
             *sums_of_products(x_[part], x_[part], length[part], out),
             partial(np.sqrt, length[part], out=length[part]),
-            partial(np.maximum, length[part], least, out=divisor[part]),
-            *with_each(np.divide, x_[part], divisor[part], out),
+            partial(np.maximum, length[part], least, out=scale[part]),
+            partial(np.reciprocal, scale[part], out=scale[part]),
+            *with_each(np.multiply, x_[part], scale[part], out),
         ]
 
     lines.over_blocks(plan)
