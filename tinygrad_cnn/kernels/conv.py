@@ -108,6 +108,10 @@ def conv2d_input_grad(
     """
     s = Geometry.of("conv2d_input_grad", input_shape, w.shape, stride, padding, dilation, groups)
     _check_gradient("conv2d_input_grad", g, s)
+    if _is_better_turned(s):
+        (down, across), ((top, bottom), (left, right)) = s.reach, s.padding
+        turned = (down - top, down - bottom), (across - left, across - right)
+        return conv2d(g, _turned(w, s), None, (1, 1), turned, dilation, groups)
     x = empty_channels_last(s.input_shape, np.result_type(g, w))
     if s.empty:
         x[...] = 0
@@ -116,6 +120,21 @@ def conv2d_input_grad(
     else:
         input_grad(g, w, s, x)
     return x
+
+
+def _is_better_turned(s: Geometry) -> bool:
+    """Whether to take the gradient by the input for a convolution of the output's gradient.
+
+    That is so with stride 1, and faster than spreading patches if these are of several groups.
+    """
+    fits = all(max(pads) <= reach for reach, pads in zip(s.reach, s.padding, strict=True))
+    return 1 < s.groups < s.c and s.stride == (1, 1) and fits and not s.empty
+
+
+def _turned(w: Array, s: Geometry) -> Array:
+    """(O, C / groups, kh, kw) -> (C, O / groups, kh, kw), every kernel turned by 180 degrees"""
+    kernels = w.reshape(s.groups, -1, *s.weight_shape[1:])[..., ::-1, ::-1]
+    return kernels.transpose(0, 2, 1, 3, 4).reshape(s.c, -1, s.kh, s.kw)
 
 
 def conv2d_weight_grad(

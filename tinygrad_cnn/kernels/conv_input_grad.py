@@ -9,7 +9,8 @@ without any patch matrix, have already summed over kw and o; kh shifted addition
 of these lie one after the other, so that whole rows are added instead of a pixel's few numbers.
 
 In general each output position spreads its patch: one product gives the patches of all positions, and
-kh · kw strided additions bring them home.
+kh · kw strided additions bring them home. With several groups and stride 1 these additions take longer than patches of
+the gradient do; that is a convolution, and up to `conv2d_input_grad`.
 """
 
 from __future__ import annotations

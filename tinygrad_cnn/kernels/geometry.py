@@ -120,6 +120,11 @@ class Geometry:
         """Numbers that go into one output of one channel: kh · kw · c / groups."""
         return math.prod(self.weight_shape[1:])
 
+    @property
+    def reach(self) -> Pair:
+        """How far apart the first and the last tap of the kernel are: rows and columns."""
+        return (self.kh - 1) * self.dilation[0], (self.kw - 1) * self.dilation[1]
+
     @cached_property
     def work(self) -> int:
         """Multiplications of the convolution."""
