@@ -49,7 +49,7 @@ def scale_shift_grad(g: Array, x: Array, scale: Array) -> tuple[Array, Array, Ar
     g_, x_, scale_, out = map(layout.bring, (g, x, scale, by_x))
     with _hold(x_):
         by_shift = total(g_, scale_.shape)
-        by_scale = total(np.multiply(g_, x_, out=out), scale_.shape)
+        by_scale = total_of_products(g_, x_, scale_.shape)
     np.multiply(g_, scale_, out=out)
     return by_x, layout.restore(by_scale, scale.shape), layout.restore(by_shift, scale.shape)
 
@@ -74,17 +74,16 @@ def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) 
     """As `tinygrad_cnn.kernels.normalize.normalize_grad`, for means that are not too large."""
     layout = _layout(x, rstd.shape, weight.shape)
     g_, x_, mean_, rstd_, weight_ = map(layout.bring, (g, x, mean, rstd, weight))
-    product = np.multiply(g_, x_, out=scratch("product", x_.shape, x.dtype))
     sums = _crossed_sums if crossed(x.shape, rstd.shape, weight.shape) else _sums
     by_x = empty(x_.shape, x.dtype)
     with _hold(x_), _by_runs(x_):
-        mean_h, mean_hx, by_weight, by_bias = sums(g_, product, mean_, rstd_, weight_)
+        mean_h, mean_hx, by_weight, by_bias = sums(g_, x_, mean_, rstd_, weight_)
         slope = rstd_ * rstd_ * rstd_ * (mean_ * mean_h - mean_hx)
         offset = -mean_ * slope - rstd_ * mean_h
-        np.multiply(x_, slope, out=product)
-        np.add(product, offset, out=product)
+        line = np.multiply(x_, slope, out=scratch("line", x_.shape, x.dtype))
+        np.add(line, offset, out=line)
         _multiply(g_, rstd_, weight_, by_x)
-        np.add(by_x, product, out=by_x)
+        np.add(by_x, line, out=by_x)
     return (
         layout.restore(by_x, x.shape),
         layout.restore(by_weight, weight.shape),
@@ -119,22 +118,21 @@ def _multiply(x: Array, rstd: Array, weight: Array, out: Array) -> None:
         np.multiply(x, rstd * weight, out=out)
 
 
-def _sums(g: Array, product: Array, mean: Array, rstd: Array, weight: Array) -> tuple[Array, Array, Array, Array]:
-    """The means of ``h = g weight`` and of ``h x``, and the gradients by weight and bias, from `g` and ``g x``."""
+def _sums(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) -> tuple[Array, Array, Array, Array]:
+    """The means of ``h = g weight`` and of ``h x``, and the gradients by weight and bias."""
     fine = np.broadcast_shapes(rstd.shape, weight.shape)
-    sum_g, sum_gx = total(g, fine), total(product, fine)
+    sum_g, sum_gx = total(g, fine), total_of_products(g, x, fine)
     count = g.dtype.type(g.size // rstd.size)
     mean_h, mean_hx = (total(sums * weight, rstd.shape) / count for sums in (sum_g, sum_gx))
     by_weight = total((sum_gx - mean * sum_g) * rstd, weight.shape)
     return mean_h, mean_hx, by_weight, total(sum_g, weight.shape)
 
 
-def _crossed_sums(
-    g: Array, product: Array, mean: Array, rstd: Array, weight: Array
-) -> tuple[Array, Array, Array, Array]:
+def _crossed_sums(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) -> tuple[Array, Array, Array, Array]:
     """As `_sums`, for matrices with statistics for each row and weights for each column."""
     w, r, count = weight.reshape(-1), rstd.reshape(-1), g.dtype.type(weight.size)
-    g, product = (x.reshape(r.size, w.size) for x in (g, product))
-    mean_h, mean_hx = ((x @ w).reshape(rstd.shape) / count for x in (g, product))
+    g, x = (z.reshape(r.size, w.size) for z in (g, x))
+    product = np.multiply(g, x, out=scratch("line", x.shape, x.dtype))
+    mean_h, mean_hx = ((z @ w).reshape(rstd.shape) / count for z in (g, product))
     by_weight = r @ product - (mean.reshape(-1) * r) @ g
     return mean_h, mean_hx, by_weight.reshape(weight.shape), total(g, (1, w.size)).reshape(weight.shape)

@@ -52,7 +52,7 @@ _BLOCK = 1 << 20
 _SMALL = 1 << 13
 # From here on a second thread helps.
 _THREADS = 1 << 16
-# Rows of at least so many elements are multiplied and added up in one go.
+# Rows of at least so many elements, or columns side by side, are multiplied and added up in one go.
 _ROW = 32
 # Elements from which on a run is worth a turn of its own.
 _LONG_RUN = 192
@@ -263,9 +263,10 @@ def total_of_products(x: Array, y: Array, shape: Shape) -> Array:
     if x.shape == shape:
         return np.multiply(x, y)
     count, after, left = _sum_steps(x.shape, shape)[0]
-    if after > 1 or count < _ROW:
-        return total(np.multiply(x, y, out=scratch("product", x.shape, x.dtype)), shape)
-    return total(np.vecdot(x.reshape(-1, count), y.reshape(-1, count)).reshape(left), shape)
+    sums = np.empty(left, x.dtype)
+    for call in _first_products(x, y, count, after, sums):
+        call()
+    return total(sums, shape) if left != shape else sums
 
 
 def summing(x: Array, out: Array) -> list[Call]:
@@ -287,9 +288,17 @@ def summing_products(x: Array, y: Array, out: Array) -> list[Call]:
     if x.shape == out.shape:
         return [partial(np.multiply, x, y, out=out)]
     count, after, left = _sum_steps(x.shape, out.shape)[0]
-    if after > 1 or count < _ROW:
-        product = scratch("product", x.shape, x.dtype)
-        return [partial(np.multiply, x, y, out=product), *summing(product, out)]
     target = out if left == out.shape else scratch("products", left, x.dtype)
-    dot = dot_products(x.reshape(-1, count), y.reshape(-1, count), target.reshape(-1))
-    return [dot] if target is out else [dot, *summing(target, out)]
+    calls = _first_products(x, y, count, after, target)
+    return calls if target is out else [*calls, *summing(target, out)]
+
+
+def _first_products(x: Array, y: Array, count: int, after: int, out: Array) -> list[Call]:
+    """The calls for the first step of `summing_products`: `count` terms for each sum, `after` sums side by side."""
+    if after >= _ROW:
+        shape = (-1, count, after)
+        return [partial(np.einsum, "ijk,ijk->ik", x.reshape(shape), y.reshape(shape), out=out.reshape(-1, after))]
+    if after == 1 and count >= _ROW:
+        return [dot_products(x.reshape(-1, count), y.reshape(-1, count), out.reshape(-1))]
+    terms = scratch("product", x.shape, x.dtype)
+    return [partial(np.multiply, x, y, out=terms), *summing(terms, out)]
