@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.kernels.blas import parallel_products
+from tinygrad_cnn.kernels.blas import dot_products, parallel_products, product
 from tinygrad_cnn.kernels.buffers import empty, scratch
 from tinygrad_cnn.kernels.elementwise import memory_order
 from tinygrad_cnn.kernels.runs import LONG_RUN, run_by_run
@@ -86,10 +86,10 @@ def standardize(
         part = block[1]
         out, m, v, r = y[part], mean[part], var[part], rstd[part]
         return [
-            partial(np.matmul, x_[part], ones, out=m),
+            product(x_[part], ones, m),
             partial(np.divide, m, count, out=m),
             *_row_by_row(np.subtract, x_[part], m, out),
-            partial(np.vecdot, out, out, out=v),
+            dot_products(out, out, v),
             partial(np.divide, v, count, out=v),
             partial(np.add, v, eps, out=r),
             partial(np.sqrt, r, out=r),
@@ -152,11 +152,11 @@ def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) 
             np.subtract(-m[part] * slope[part], r[part] * mean_h, out=offset[part])
 
         return [
-            partial(np.matmul, g_[part], w, out=sum_h[part]),
-            partial(np.matmul, statistics[:, part], g_[part], out=columns[index, :2]),
+            product(g_[part], w, sum_h[part]),
+            product(statistics[:, part], g_[part], columns[index, :2]),
             partial(np.multiply, g_[part], x_[part], out=spare),
-            partial(np.matmul, spare, w, out=sum_hx[part]),
-            partial(np.matmul, r[part], spare, out=columns[index, 2]),
+            product(spare, w, sum_hx[part]),
+            product(r[part], spare, columns[index, 2]),
             conclude,
             *_row_by_row(np.multiply, x_[part], slope[part], out),
             partial(np.add, out, offset[part, None], out=out),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.kernels.blas import parallel_products
+from tinygrad_cnn.kernels.blas import dot_products, parallel_products, product
 from tinygrad_cnn.kernels.buffers import scratch
 from tinygrad_cnn.kernels.elementwise import memory_order
 from tinygrad_cnn.kernels.runs import LONG_RUN, run_by_run
@@ -28,9 +28,8 @@ Part = tuple[slice, ...]
 _BLOCK = 1 << 18
 # Up to here all is done at once: BLAS uses one thread for a product with a vector anyway.
 _SMALL = 1 << 15
-# From here on a second thread helps. What comes before and after is to be in two threads as well, or half of the lines
-# will lie in the other core's cache.
-_THREADS = 1 << 18
+# From here on a second thread helps.
+_THREADS = 3 << 16
 # The maxima of rows of at most so many elements are found faster column by column, and their products one by one.
 _NARROW = 32
 # Elements below which short runs do not matter.
@@ -120,14 +119,14 @@ def sums(x: Array, out: Array, weights: Array | None = None) -> Call:
             return partial(np.add.reduce, x, axis=1, keepdims=True, out=out)
         weights = _ones(x.shape[1], x.dtype)
     if x.shape[2] == 1:
-        return partial(np.matmul, x[:, :, 0], weights, out=out[:, 0, 0])
-    return partial(np.matmul, weights[None], x, out=out)
+        return product(x[:, :, 0], weights, out[:, 0, 0])
+    return product(weights[None], x, out)
 
 
 def sums_of_products(a: Array, b: Array, out: Array, spare: Array) -> list[Call]:
     """The calls for the sums of ``a * b`` along lines; `spare` is for the products, if they have to be written."""
     if a.shape[2] == 1 and a.shape[1] > _NARROW:
-        return [partial(np.vecdot, a[:, :, 0], b[:, :, 0], out=out[:, 0, 0])]
+        return [dot_products(a[:, :, 0], b[:, :, 0], out[:, 0, 0])]
     return [partial(np.multiply, a, b, out=spare), sums(spare, out)]
 
 
