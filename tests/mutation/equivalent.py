@@ -22,6 +22,7 @@ NORM_SCALE = "scale = where(zero, 0, g * where(zero, {}, output) ** (1 - p))"
 SCALE = "scale = g / where(eq(output, 0), {}, output)"
 BEND = "where(gt(input, 0), 0, g * (parameters['alpha'] * parameters['scale'] * exp(clamp(input, None, {}))))"
 IN_SHAPES = "(reshape(by_input, {}.shape), reshape(by_weight, weight.shape), reshape(by_bias, weight.shape))"
+DIVISION = "if isinstance({}, np.ndarray) and _is_normal(output):"
 DEVIATIONS = (
     "_spread(scale / freedom if freedom else scale {} math.nan, input.shape, dims) * (input - _mean(input, dims, True))"
 )
@@ -54,6 +55,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         ("_std", SCALE.format(1), SCALE.format(2), TIMES_ZERO),
         ("_norm", NORM_SCALE.format(1), NORM_SCALE.format(2), "where it is chosen the other choice follows"),
         ("_standardize", IN_SHAPES.format("input"), IN_SHAPES.format("g"), "they have the same shape"),
+        ("_prod", DIVISION.format("output"), DIVISION.format("g"), "in a recorded pass both are tensors"),
         ("_std", DEVIATIONS.format("*"), DEVIATIONS.format("/"), "anything and NaN make NaN"),
     ]
 }

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
-from operations.row import Bad, Row, constant, leaf
+from operations.row import Bad, Row, array, constant, leaf
 from tinygrad_cnn.testing import Call, shapes, tensors
 
 SHAPES = hnp.mutually_broadcastable_shapes(signature="(m?,n),(n,p?)->(m?,p?)", max_dims=2, max_side=3)
@@ -58,6 +58,7 @@ ROWS = [
             Bad(Call(tg.tensor(1.0), X), ValueError, "matmul: input expects at least 1 dimension"),
             Bad(Call(X, 2.0), TypeError, "matmul: other expects a tensor but got 2.0"),
         ),
+        ((Call(V, leaf(5.0, 7.0, 9.0)), (array(5, 7, 9), array(1, 2, 3))),),
     ),
     Row(
         "linear",
