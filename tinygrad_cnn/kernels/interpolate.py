@@ -101,9 +101,10 @@ class Taps:
 
     def written_out(self, length: int, dtype: Any) -> Array:
         """The weights for runs of `length` numbers: (M, outputs * length)."""
-        if self._written is None or self._written[0] != (length, dtype):
-            self._written = (length, dtype), np.repeat(self.weights.astype(dtype), length, axis=1)
-        return self._written[1]
+        written = self._written  # read once: another thread may replace it
+        if written is None or written[0] != (length, dtype):
+            written = self._written = (length, dtype), np.repeat(self.weights.astype(dtype), length, axis=1)
+        return written[1]
 
     @cached_property
     def transposed(self) -> Taps:
