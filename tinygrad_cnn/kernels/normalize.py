@@ -149,7 +149,6 @@ def _standardize_apart(x: Array, shape: Shape, eps: Any, weight: Array, bias: Ar
     y = empty_like(x)
     x_, y_, weight_, bias_ = map(layout.bring, (x, y, weight, np.broadcast_to(bias, weight.shape)))
     small, fine = layout.merged(shape), layout.merged(np.broadcast_shapes(shape, weight.shape))
-    within = tuple(axis for axis, n in enumerate(small) if n != fine[axis])
     count = x.dtype.type(x.size // math.prod(shape))
     mean, var = np.empty((2, *small), x.dtype)
     sums, squares, scale, shift = np.empty((4, *fine), x.dtype)
@@ -160,8 +159,9 @@ def _standardize_apart(x: Array, shape: Shape, eps: Any, weight: Array, bias: Ar
         values, out = x_[part], y_[part]
 
         def finish() -> None:
-            m = np.divide(np.add.reduce(sums[part], within, keepdims=True), count, out=mean[part])
-            v = np.divide(np.add.reduce(squares[part], within, keepdims=True), count, out=var[part])
+            m, v = mean[part], var[part]
+            np.divide(total(sums[part], m.shape), count, out=m)
+            np.divide(total(squares[part], v.shape), count, out=v)
             np.subtract(v, m * m, out=v)
             # Below 0 it is, if at all, by rounding, and will be computed again.
             r = np.multiply(1 / np.sqrt(np.maximum(v, 0) + eps), at(weight_, part), out=scale[part])
@@ -212,7 +212,6 @@ def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) 
     by_x = empty_like(x)
     g_, x_, mean_, rstd_, weight_, out = map(layout.bring, (g, x, mean, rstd, weight, by_x))
     scale = rstd_ * weight_
-    within = tuple(axis for axis, n in enumerate(rstd_.shape) if n != scale.shape[axis])
     count = x.dtype.type(x.size // rstd.size)
     sums, products = Sums(layout, scale.shape, x.dtype), Sums(layout, scale.shape, x.dtype)
     # Along rows the fewest numbers, that runs be long; otherwise they must not repeat within a few elements.
@@ -224,7 +223,7 @@ def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) 
 
     def conclude(part: slice, sum_g: Array, sum_gx: Array) -> None:
         m, r, w = at(mean_, part), at(rstd_, part), at(weight_, part)
-        mean_h, mean_hx = (np.add.reduce(s * w, within, keepdims=True) / count for s in (sum_g, sum_gx))
+        mean_h, mean_hx = (total(s * w, r.shape) / count for s in (sum_g, sum_gx))
         rise = r * r * r * (m * mean_h - mean_hx)
         slope[part] = rise
         offset[part] = -m * rise - r * mean_h
