@@ -21,7 +21,6 @@ import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
 from tinygrad_cnn import nn, optim
 from tinygrad_cnn.data import DataLoader, transforms
-from tinygrad_cnn.func import functional_call
 
 BATCH = 128
 ORIGINAL = "0.9905"
@@ -36,19 +35,9 @@ TABLE = [
 ]
 
 
-# The paper's sigmoid is AMPLITUDE * tanh(SLOPE * x).
-AMPLITUDE, SLOPE = 1.7159, 2 / 3
-
-
 def squash(x: tg.Tensor) -> tg.Tensor:
     """The paper's sigmoid, ``1.7159 tanh(2 x / 3)``: squash(1) = 1, squash(-1) = -1."""
-    return AMPLITUDE * tg.tanh(SLOPE * x)
-
-
-def scaled(layer: nn.Module, x: tg.Tensor, gain: float = 1.0) -> tg.Tensor:
-    """``SLOPE * layer(gain * x)``: the layers are ``W x + b``, and `W` and `b` are much smaller than their maps."""
-    parameters = {name: p * (SLOPE if name == "bias" else SLOPE * gain) for name, p in layer.named_parameters()}
-    return functional_call(layer, parameters, x)
+    return 1.7159 * tg.tanh(x * (2 / 3))
 
 
 class Subsampling(nn.Module):
@@ -117,11 +106,9 @@ class LeNet5(nn.Module):
     def forward(self, x: tg.Tensor) -> tg.Tensor:
         """Images (N, 1, 28, 28), already between `BACKGROUND` and `INK`, to logits (N, 10)."""
         x = F.pad(x, (2, 2, 2, 2), value=BACKGROUND)
-        # After each layer comes `squash`. Its factors are multiplied into the next parameters while the maps are large.
-        x = tg.tanh(scaled(self.c1, x))
-        for layer in (self.s2, self.c3, self.s4):
-            x = tg.tanh(scaled(layer, x, AMPLITUDE))
-        x = squash(self.c5(AMPLITUDE * x)).flatten(1)
+        x = squash(self.s2(squash(self.c1(x))))
+        x = squash(self.s4(squash(self.c3(x))))
+        x = squash(self.c5(x)).flatten(1)
         return self.output(squash(self.f6(x)))
 
 
