@@ -157,7 +157,7 @@ def _along(ufunc: np.ufunc, x: Array, out: Array, level: int = 0) -> list[Call]:
     outer, n, inner = x.shape
     if ufunc is np.add and inner == 1:
         return _sums_of_rows(x[..., 0], out[:, 0])
-    if ufunc is np.add and n <= _MOST_TERMS and _LEAST_PRODUCT // n <= inner < _LONG:
+    if ufunc is np.add and n <= _MOST_TERMS and inner >= _LEAST_PRODUCT // n:
         return [product(np.ones(n, x.dtype), x, out)]
     few = _FEW_FACTORS if ufunc is np.multiply else _FEW
     if inner == 1 and few < n < _MANY and ufunc is not np.multiply:
