@@ -56,6 +56,7 @@ def test_the_first_of_a_stable_order(case, descending, data):
     expected = _expected(x, axis, descending)
     result = order(x, axis, descending)
     assert result.dtype == np.int64
+    assert result.flags.c_contiguous
     np.testing.assert_array_equal(result, expected)
     k = data.draw(st.integers(0, x.shape[axis]))
     _check_top(x, k, axis, descending, np.take(expected, np.arange(k), axis))

@@ -68,16 +68,9 @@ def order(x: Array, axis: int, descending: bool) -> Array:
 def top(x: Array, k: int, axis: int, largest: bool) -> Array:
     """Return the positions (int64) of the `k` largest or smallest elements along `axis`, the most extreme first."""
     rows = np.moveaxis(x, axis, -1)
+    n = rows.shape[-1]
     out = np.moveaxis(np.empty((*x.shape[:axis], k, *x.shape[axis + 1 :]), np.int64), axis, -1)
-    if not out.size:
-        return np.moveaxis(out, -1, axis)
-    others = rows.shape[:-1]
-    longest = others.index(max(others)) if others else 0
-    count = -(-x.size // _BLOCK) if others else 1
-    pieces = balanced(others[longest], count) if others else []
-    n = x.shape[axis]
-    worth_it = x.size >= (_LARGE if n > _VERY_FEW else _LARGER)
-    packed = worth_it and x.dtype.itemsize < 8 and (k == n or n <= _FEW)
+    packed = x.size >= (_LARGE if n > _VERY_FEW else _LARGER) and x.dtype.itemsize < 8 and (k == n or n <= _FEW)
 
     def plan(part: tuple[Any, ...]) -> list[Call]:
         if k == 1 and largest:  # NaN is the largest for NumPy, too
@@ -86,9 +79,20 @@ def top(x: Array, k: int, axis: int, largest: bool) -> Array:
             return _packed(rows[part], k, largest, out[part])
         return [partial(_plain, rows[part], k, largest, out[part])]
 
-    blocks: list[tuple[Any, ...]] = [((slice(None),) * longest + (piece,)) for piece in pieces]
-    parallel_calls(plan, blocks or [(...,)])
+    if out.size and x.size < _LARGER:
+        for call in plan((...,)):
+            call()
+    elif out.size:
+        parallel_calls(plan, _blocks(rows.shape[:-1], x.size))
     return np.moveaxis(out, -1, axis)
+
+
+def _blocks(others: tuple[int, ...], size: int) -> list[tuple[Any, ...]]:
+    """Cut rows into blocks along the longest of the other dimensions."""
+    if not others:
+        return [(...,)]
+    longest = others.index(max(others))
+    return [((slice(None),) * longest + (piece,)) for piece in balanced(others[longest], -(-size // _BLOCK))]
 
 
 def _packed(x: Array, k: int, descending: bool, out: Array) -> list[Call]:
