@@ -21,7 +21,7 @@ LOGARITHM = "g * output * log(where(_power_of_zero(input, exponent), ones_like({
 NORM_SCALE = "scale = where(zero, 0, g * where(zero, {}, output) ** (1 - p))"
 SCALE = "scale = g / where(eq(output, 0), {}, output)"
 BEND = "where(gt(input, 0), 0, g * (parameters['alpha'] * parameters['scale'] * exp(clamp(input, None, {}))))"
-IN_SHAPES = "(reshape(by_input, {}.shape), reshape(by_weight, weight.shape), reshape(by_bias, weight.shape))"
+IN_SHAPES = "(by_input.reshape({}.shape), by_weight.reshape(weight.shape), by_bias.reshape(weight.shape))"
 DIVISION = "if isinstance({}, np.ndarray) and _is_normal(output):"
 DEVIATIONS = (
     "_spread(scale / freedom if freedom else scale {} math.nan, input.shape, dims) * (input - _mean(input, dims, True))"
