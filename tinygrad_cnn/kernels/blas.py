@@ -15,6 +15,7 @@ asked for it; nothing here can help that.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import threading
@@ -31,6 +32,7 @@ __all__ = [
     "LOCKED",
     "SMALL_WORK",
     "dot_products",
+    "ones",
     "parallel_blocks",
     "parallel_products",
     "product",
@@ -142,6 +144,14 @@ def product(a: Array, b: Array, out: Array) -> Call:
         a, b, out = a[0] if a.ndim == 3 else a, b[0] if b.ndim == 3 else b, out[0]
     simple = all(x.flags.c_contiguous or x.flags.f_contiguous for x in (a, b)) and out.flags.c_contiguous
     return partial(np.dot, a, b, out) if simple else call
+
+
+@functools.lru_cache(maxsize=64)
+def ones(count: int, dtype: np.dtype[Any]) -> Array:
+    """Return a vector of ones, whose product with a matrix adds up rows or columns; nobody may write to it."""
+    vector = np.ones(count, dtype)
+    vector.flags.writeable = False
+    return vector
 
 
 def dot_products(a: Array, b: Array, out: Array) -> Call:

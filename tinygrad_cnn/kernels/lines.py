@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.kernels.blas import dot_products, parallel_products, product
-from tinygrad_cnn.kernels.buffers import scratch
+from tinygrad_cnn.kernels.blas import dot_products, ones, parallel_products, product
 from tinygrad_cnn.kernels.elementwise import memory_order
+from tinygrad_cnn.kernels.reduction import by_columns, peaks_of_rows
 from tinygrad_cnn.kernels.runs import LONG_RUN, run_by_run
 from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import Call
@@ -105,19 +105,12 @@ def lines_of(x: Array, dim: int) -> Lines:
     return _lines(x.shape, tuple(memory_order(x)), dim)
 
 
-@functools.lru_cache(256)
-def _ones(count: int, dtype: np.dtype[Any]) -> Array:
-    ones = np.ones(count, dtype)
-    ones.flags.writeable = False
-    return ones
-
-
 def sums(x: Array, out: Array, weights: Array | None = None) -> Call:
     """The call for the sums along lines, weighted or not: as products, which BLAS adds up several times as fast."""
     if weights is None:
         if x.dtype.itemsize < 4:
             return partial(np.add.reduce, x, axis=1, keepdims=True, out=out)
-        weights = _ones(x.shape[1], x.dtype)
+        weights = ones(x.shape[1], x.dtype)
     if x.shape[2] == 1:
         return product(x[:, :, 0], weights, out[:, 0, 0])
     return product(weights[None], x, out)
@@ -132,21 +125,11 @@ def sums_of_products(a: Array, b: Array, out: Array, spare: Array) -> list[Call]
 
 def peaks(x: Array, out: Array) -> list[Call]:
     """The calls for the maxima along lines. Over rows NumPy finds where a maximum is faster than what it is."""
-    before, along, after = x.shape
+    _, along, after = x.shape
     if after > 1:
         return [partial(np.maximum.reduce, x, axis=1, keepdims=True, out=out)]
-    if along <= _NARROW:
-        columns = scratch("columns", (along, before), x.dtype)
-        return [
-            partial(np.copyto, columns, x[:, :, 0].T),
-            partial(np.maximum.reduce, columns, axis=0, out=out[:, 0, 0]),
-        ]
-    places = scratch("places", (before,), np.intp)
-    return [
-        partial(x[:, :, 0].argmax, 1, places),
-        partial(np.add, places, np.arange(0, before * along, along), out=places),
-        partial(x.reshape(-1).take, places, out=out[:, 0, 0], mode="clip"),
-    ]
+    find = by_columns if along <= _NARROW else peaks_of_rows
+    return find(np.maximum, x[:, :, 0], out[:, 0, 0])
 
 
 def with_each(ufunc: np.ufunc, x: Array, small: Array, out: Array) -> list[Call]:

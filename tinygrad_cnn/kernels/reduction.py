@@ -20,12 +20,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
-from tinygrad_cnn.kernels.blas import dot_products, parallel_products, product, single_threaded
+from tinygrad_cnn.kernels.blas import dot_products, ones, parallel_products, product, single_threaded
 from tinygrad_cnn.kernels.elementwise import empty_like, memory_order, repeats_in_runs, scratch_like, slices
 from tinygrad_cnn.kernels.runs import run_by_run
 from tinygrad_cnn.kernels.threads import Call
 
-__all__ = ["log_sum_exp", "need_no_shift", "reduce", "reducing", "sum_of_powers", "variation"]
+__all__ = [
+    "by_columns",
+    "log_sum_exp",
+    "need_no_shift",
+    "peaks_of_rows",
+    "reduce",
+    "reducing",
+    "sum_of_powers",
+    "variation",
+]
 
 Array = NDArray[Any]
 Axes = tuple[int, ...]
@@ -158,15 +167,15 @@ def _along(ufunc: np.ufunc, x: Array, out: Array, level: int = 0) -> list[Call]:
     if ufunc is np.add and inner == 1:
         return _sums_of_rows(x[..., 0], out[:, 0])
     if ufunc is np.add and n <= _MOST_TERMS and inner >= _LEAST_PRODUCT // n:
-        return [product(np.ones(n, x.dtype), x, out)]
+        return [product(ones(n, x.dtype), x, out)]
     few = _FEW_FACTORS if ufunc is np.multiply else _FEW
     if inner == 1 and few < n < _MANY and ufunc is not np.multiply:
-        return _peaks_of_rows(ufunc, x[..., 0], out[:, 0])
+        return peaks_of_rows(ufunc, x[..., 0], out[:, 0])
     plainly = inner == 1 and n >= _MANY and ufunc is not np.multiply
     if plainly or inner >= _LONG or n < 4 or outer * n <= _FEW_RUNS:
         return [partial(ufunc.reduce, x, axis=1, out=out)]
     if inner == 1 and n <= few:
-        return _by_columns(ufunc, x[..., 0], out[:, 0])
+        return by_columns(ufunc, x[..., 0], out[:, 0])
     # Runs side by side make a longer one, and these are reduced first: two halves, or many of some length. What is
     # left at the end goes into the first of them.
     long = few if inner == 1 else _LONG
@@ -189,15 +198,15 @@ def _along(ufunc: np.ufunc, x: Array, out: Array, level: int = 0) -> list[Call]:
 def _sums_of_columns(x: Array, out: Array) -> list[Call]:
     """Return the calls that add up columns, ``(outer, n, width) -> (outer, width)``, as `_sums_of_rows`."""
     outer, n, width = x.shape
-    ones = np.ones(min(n, _MOST_TERMS), x.dtype)
+    terms = ones(min(n, _MOST_TERMS), x.dtype)
     if n <= _MOST_TERMS:
-        return [product(ones, x, out)]
+        return [product(terms, x, out)]
     pieces, rest = divmod(n, _MOST_TERMS)
     parts = buffers.scratch("sums", (outer, pieces + 1, width), x.dtype)
     whole = x[:, : n - rest].reshape(outer, pieces, -1, width)
     return [
-        partial(np.matmul, ones, whole, out=parts[:, :pieces]),
-        partial(np.matmul, ones[:rest], x[:, n - rest :], out=parts[:, pieces]),
+        partial(np.matmul, terms, whole, out=parts[:, :pieces]),
+        partial(np.matmul, terms[:rest], x[:, n - rest :], out=parts[:, pieces]),
         partial(np.add.reduce, parts, axis=1, out=out),
     ]
 
@@ -208,7 +217,7 @@ def _sums_of_rows(x: Array, out: Array, squares: bool = False) -> list[Call]:
     def sums(piece: Array, target: Array) -> Call:
         if squares:
             return dot_products(piece, piece, target)
-        return product(piece, np.ones(piece.shape[-1], x.dtype), target)
+        return product(piece, ones(piece.shape[-1], x.dtype), target)
 
     m, n = x.shape
     if n <= _MOST_TERMS:
@@ -222,7 +231,7 @@ def _sums_of_rows(x: Array, out: Array, squares: bool = False) -> list[Call]:
     ]
 
 
-def _peaks_of_rows(ufunc: np.ufunc, x: Array, out: Array) -> list[Call]:
+def peaks_of_rows(ufunc: np.ufunc, x: Array, out: Array) -> list[Call]:
     """Return the calls that find the largest or smallest elements of rows, ``(m, n) -> (m,)``.
 
     NumPy finds where they are faster than what they are.
@@ -237,7 +246,7 @@ def _peaks_of_rows(ufunc: np.ufunc, x: Array, out: Array) -> list[Call]:
     ]
 
 
-def _by_columns(ufunc: np.ufunc, x: Array, out: Array) -> list[Call]:
+def by_columns(ufunc: np.ufunc, x: Array, out: Array) -> list[Call]:
     """Return the calls that reduce short rows, ``(m, n) -> (m,)``, which are turned into long columns first.
 
     Several neighbours go into one column together, which takes as long to copy as one alone.

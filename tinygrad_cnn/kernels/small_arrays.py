@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.kernels.blas import dot_products, parallel_products, product
+from tinygrad_cnn.kernels.blas import dot_products, ones, parallel_products, product
 from tinygrad_cnn.kernels.buffers import empty, scratch
 from tinygrad_cnn.kernels.elementwise import memory_order
 from tinygrad_cnn.kernels.runs import run_by_run
@@ -144,8 +144,8 @@ class Layout:
 
     def _run_of_ones(self, small: Shape) -> int:
         """How many neighbours in memory meet the same element of a small array."""
-        ones = itertools.takewhile(lambda sizes: sizes[1] == 1, zip(self.shape[::-1], small[::-1], strict=True))
-        return math.prod(size for size, _ in ones)
+        repeated = itertools.takewhile(lambda sizes: sizes[1] == 1, zip(self.shape[::-1], small[::-1], strict=True))
+        return math.prod(size for size, _ in repeated)
 
     def _rows_of_tile(self, small: Shape) -> int:
         """How often to repeat (n, 1, ...), so that an axis of rows is a multiple; 0 if it has to be all of a block."""
@@ -241,20 +241,13 @@ def _sum_steps(shape: Shape, reduced: Shape) -> list[tuple[int, int, Shape]]:
     return steps
 
 
-@functools.lru_cache(256)
-def _ones(count: int, dtype: np.dtype[Any]) -> Array:
-    ones = np.ones(count, dtype)
-    ones.flags.writeable = False
-    return ones
-
-
 def total(x: Array, shape: Shape) -> Array:
     """The sum of a C-contiguous array over all axes that `shape` has with size 1, which are kept: a new array."""
     if x.shape == shape:
         return x.copy()
     for count, after, left in _sum_steps(x.shape, shape):
-        ones = _ones(count, x.dtype)
-        x = (x.reshape(-1, count) @ ones if after == 1 else ones @ x.reshape(-1, count, after)).reshape(left)
+        terms = ones(count, x.dtype)
+        x = (x.reshape(-1, count) @ terms if after == 1 else terms @ x.reshape(-1, count, after)).reshape(left)
     return x
 
 
@@ -273,12 +266,12 @@ def summing(x: Array, out: Array) -> list[Call]:
     """The calls that sum a C-contiguous array over all axes that `out`, one too, has with size 1."""
     calls: list[Call] = []
     for count, after, left in _sum_steps(x.shape, out.shape):
-        ones = _ones(count, x.dtype)
+        terms = ones(count, x.dtype)
         target = out if left == out.shape else scratch(f"sums {len(calls)}", left, x.dtype)
         if after == 1:
-            calls.append(product(x.reshape(-1, count), ones, target.reshape(-1)))
+            calls.append(product(x.reshape(-1, count), terms, target.reshape(-1)))
         else:
-            calls.append(product(ones, x.reshape(-1, count, after), target.reshape(-1, after)))
+            calls.append(product(terms, x.reshape(-1, count, after), target.reshape(-1, after)))
         x = target
     return calls or [partial(np.copyto, out, x)]
 
