@@ -21,7 +21,16 @@ from tinygrad_cnn.kernels.layouts import contiguous
 from tinygrad_cnn.kernels.positions import Planes, is_channels_last
 from tinygrad_cnn.kernels.reduction import reduce, reducing
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
-from tinygrad_cnn.kernels.windows import Windows, along, check_shape, image_blocks, read, reduce_seen, reduce_windows
+from tinygrad_cnn.kernels.windows import (
+    Cover,
+    Windows,
+    along,
+    check_shape,
+    image_blocks,
+    read,
+    reduce_seen,
+    reduce_windows,
+)
 
 __all__ = ["max_pool2d", "max_pool2d_gather", "max_pool2d_positions", "max_pool2d_scatter", "max_pool2d_winners"]
 
@@ -125,7 +134,7 @@ def _seen(x: Array, windows: Windows, axis: int, name: str, calls: list[Call]) -
     read them, they are first copied to where they are neighbours.
     """
     step = windows.stride
-    if step == 1 or axis < x.ndim - 2:
+    if isinstance(windows, Cover) or step == 1 or axis < x.ndim - 2:
         return [(some, read(x, axis, place, f"{name} {i}", calls)) for i, (some, place) in enumerate(windows.taps())]
     phases = []
     for start in range(step):
@@ -134,7 +143,6 @@ def _seen(x: Array, windows: Windows, axis: int, name: str, calls: list[Call]) -
         calls.append(partial(np.copyto, phases[start], phase))
     seen = []
     for some, place in windows.taps():
-        assert isinstance(place, slice)
         first, start = divmod(place.start, step)
         seen.append((some, along(phases[start], axis, slice(first, first + some.stop - some.start))))
     return seen
