@@ -67,6 +67,9 @@ _MIDDLE = 1 << 11
 # Elements of a run from which on it does not matter that the next one takes the same operand again.
 _WIDE = 1 << 10
 
+# Functions that are not simply told by position where the result goes; see `_call`.
+_PECULIAR = frozenset((np.maximum, np.minimum, np.clip))
+
 BITS = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
 
 
@@ -125,9 +128,12 @@ def apply(function: np.ufunc, *operands: Any) -> Array:
 
     The operands are arrays that broadcast, or numbers. The result is laid out like the first one that has its shape.
     """
-    arrays = [x for x in operands if type(x) is np.ndarray]
-    if not any(x.nbytes >= buffers.SMALLEST for x in arrays):  # the plainest NumPy call is the fastest
+    for x in operands:
+        if type(x) is np.ndarray and x.nbytes >= buffers.SMALLEST:
+            break
+    else:  # the plainest NumPy call is the fastest
         return np.asarray(function(*operands))
+    arrays = [x for x in operands if type(x) is np.ndarray]
     shape = arrays[0].shape
     alike = all(x.shape == shape for x in arrays)
     if not alike:
@@ -215,9 +221,6 @@ def ready(step: Step) -> Call:
     return _call(function, *arguments) if function in _PECULIAR else partial(function, *arguments)
 
 
-_PECULIAR = frozenset((np.maximum, np.minimum, np.clip))
-
-
 def _call(function: Callable[..., object], *arguments: Any) -> Call:
     """Return the call that writes into the last argument; by position, which is faster, where NumPy lets us."""
     if function is np.maximum or function is np.minimum:
@@ -289,7 +292,10 @@ def _blockwise(
         block = _STEPS_BLOCK * 4 // last.itemsize
         if last.size < block // 2:
             for step in function(*arrays, *outs, **parameters):
-                ready(step)()
+                if type(step) is tuple and step[0] not in _PECULIAR:
+                    step[0](*step[1:])
+                else:
+                    ready(step)()
             return outs
         inputs = [np.broadcast_to(x, last.shape) if np.ndim(x) and x.shape != last.shape else x for x in arrays]
 

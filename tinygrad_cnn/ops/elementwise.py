@@ -11,6 +11,7 @@ from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_tensor
 from tinygrad_cnn.kernels import elementwise as kernels
 from tinygrad_cnn.kernels.activation import tanh_grad
+from tinygrad_cnn.kernels.buffers import SMALLEST
 from tinygrad_cnn.kernels.layouts import copied, copied_in_order
 from tinygrad_cnn.kernels.powers import PLAIN_POWERS
 from tinygrad_cnn.ops.dtypes import fractional, promote
@@ -68,14 +69,21 @@ def mul(input: Array, other: Array) -> Array:
     return _broadcast(np.multiply, "mul", input, other)
 
 
+def _times(g, x):
+    """``mul(g, x)``; of small arrays that are alike, what NumPy makes of them: graphs have many of these."""
+    if type(g) is type(x) is np.ndarray and g.dtype is x.dtype and g.shape == x.shape and g.nbytes < SMALLEST:
+        return np.multiply(g, x)
+    return mul(g, x)
+
+
 @mul.vjp("input")
 def _(g, other):
-    return mul(g, other)
+    return _times(g, other)
 
 
 @mul.vjp("other")
 def _(g, input):
-    return mul(g, input)
+    return _times(g, input)
 
 
 @primitive
@@ -244,6 +252,8 @@ def _(g, output):
 
 @primitive
 def _tanh_grad(g: Array, output: Array) -> Array:
+    if output.nbytes < SMALLEST and g.shape == output.shape and output.itemsize > 2:
+        return np.asarray(g * (1 - output * output))  # graphs have many of these
     return kernels.blockwise(tanh_grad, g, output)
 
 
