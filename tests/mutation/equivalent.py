@@ -33,7 +33,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     for name, before, after, why in [
         ("_expand", "sum_to_size(g, input_shape)", "g", BY_ENGINE),
         ("_linear", "sum(g, 0)", "g", BY_ENGINE),
-        *((name, f"mul(g, {x})", f"mul({x}, g)", PRODUCT) for name, x in FACTORS),
+        *((name, f"_times(g, {x})", f"_times({x}, g)", PRODUCT) for name, x in FACTORS),
         ("sqrt", "div(g, mul(output, 2))", "div(g, mul(2, output))", PRODUCT),
         ("div", "div(mul(neg(g), output), other)", "div(mul(output, neg(g)), other)", PRODUCT),
         ("_amax", SHARES.format("input", KEPT), SHARES.format(KEPT, "input"), SYMMETRIC),

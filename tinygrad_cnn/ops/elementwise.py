@@ -192,7 +192,7 @@ def exp(input: Array) -> Array:
 
 @exp.vjp("input")
 def _(g, output):
-    return mul(g, output)
+    return _times(g, output)
 
 
 @primitive
