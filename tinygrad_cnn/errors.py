@@ -87,6 +87,12 @@ def check_pair(operation: str, argument: str, value: Any, minimum: int, one_for_
     TypeError, ValueError
         If it is neither, or if one of them is less than `minimum`.
     """
+    if type(value) is int and value >= minimum:
+        return value, value
+    if type(value) is tuple and len(value) == 2:
+        first, second = value
+        if type(first) is type(second) is int and first >= minimum <= second:
+            return value
     if not _is_sequence(value):
         number = check_int(operation, argument, value, minimum)
         return number, number

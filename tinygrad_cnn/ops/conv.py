@@ -9,16 +9,19 @@ other two, and convolution is differentiable any number of times.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tinygrad_cnn.autograd import primitive
-from tinygrad_cnn.errors import check_int, check_pair, check_single
+from tinygrad_cnn.errors import check_int, check_pair, check_single, check_tensor
 from tinygrad_cnn.kernels import conv as kernels
 from tinygrad_cnn.kernels.shapes import output_size
 from tinygrad_cnn.ops.padding import pad
 from tinygrad_cnn.ops.reduction import sum
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.types import Array, Pair
+
+Shape = tuple[int, ...]
 
 
 class Geometry(NamedTuple):
@@ -151,7 +154,7 @@ def conv2d(
     """
     _check_operands("conv2d", input, weight, bias)
     geometry = _geometry("conv2d", weight, stride, padding, dilation, groups)
-    _check_sizes("conv2d", input, weight, bias, geometry)
+    _check_sizes("conv2d", input.shape, weight.shape, None if bias is None else bias.shape, geometry)
     if input.ndim == 3:
         return _unbatched(lambda x: _conv2d(x, weight, bias, geometry), input)
     return _conv2d(input, weight, bias, geometry)
@@ -206,7 +209,7 @@ def conv1d(
     x = reshape(input, (*(input.shape[:-1] if input.ndim == 3 else (1, *input.shape[:-1])), 1, length))
     kernel = reshape(weight, (*weight.shape[:2], 1, weight.shape[2]))
     geometry = _geometry(operation, kernel, steps, pads, spread, groups)
-    _check_sizes(operation, x, kernel, bias, geometry)
+    _check_sizes(operation, x.shape, kernel.shape, None if bias is None else bias.shape, geometry)
     y = _conv2d(x, kernel, bias, geometry)
     return reshape(y, (*input.shape[:-2], y.shape[1], y.shape[3]))
 
@@ -298,10 +301,11 @@ def _unbatched(operation: Any, image: Array) -> Array:
     return reshape(y, tuple(y.shape[1:]))
 
 
-def _check_sizes(operation: str, input: Array, weight: Array, bias: Array | None, geometry: Geometry) -> None:
-    shapes = f"(input {tuple(input.shape)}, weight {tuple(weight.shape)})"
-    outputs, per_group = weight.shape[:2]
-    channels = input.shape[-3]
+@lru_cache(maxsize=512)
+def _check_sizes(operation: str, input: Shape, weight: Shape, bias: Shape | None, geometry: Geometry) -> None:
+    shapes = f"(input {input}, weight {weight})"
+    outputs, per_group = weight[:2]
+    channels = input[-3]
     if channels != per_group * geometry.groups:
         raise ValueError(
             f"{operation}: weight expects {per_group * geometry.groups} input channel(s) but input has {channels} "
@@ -311,36 +315,41 @@ def _check_sizes(operation: str, input: Array, weight: Array, bias: Array | None
         raise ValueError(
             f"{operation}: groups expects to divide {outputs} output channel(s) but is {geometry.groups} {shapes}"
         )
-    if bias is not None and tuple(bias.shape) != (outputs,):
-        raise ValueError(f"{operation}: bias expects shape ({outputs},) but has {tuple(bias.shape)}")
+    if bias is not None and bias != (outputs,):
+        raise ValueError(f"{operation}: bias expects shape ({outputs},) but has {bias}")
     for axis, name in ((0, "height"), (1, "width")):
-        size = input.shape[-2 + axis]
-        if _extent(size, weight.shape[2 + axis], axis, geometry) < 1:
+        size, kernel = input[-2 + axis], weight[2 + axis]
+        if output_size(size, kernel, geometry.stride[axis], geometry.padding[axis], geometry.dilation[axis]) < 1:
             raise ValueError(
                 f"{operation}: kernel expects to fit into the padded input, but its {name} "
-                f"{geometry.dilation[axis] * (weight.shape[2 + axis] - 1) + 1} exceeds "
+                f"{geometry.dilation[axis] * (kernel - 1) + 1} exceeds "
                 f"{size + geometry.padding[axis][0] + geometry.padding[axis][1]} {shapes}"
             )
 
 
 def _check_operands(operation: str, input: Array, weight: Array, bias: Array | None, dimensions: int = 2) -> None:
-    for name, x in (("input", input), ("weight", weight), ("bias", bias)):
-        if x is not None and not hasattr(x, "ndim"):
-            raise TypeError(f"{operation}: {name} expects a tensor but got {type(x).__name__}")
-    form, least = ("C, H, W", "1 x 1") if dimensions == 2 else ("C, L", "1")
-    if input.ndim not in (dimensions + 1, dimensions + 2):
-        raise ValueError(f"{operation}: input expects (N, {form}) or ({form}) but has shape {tuple(input.shape)}")
-    if 0 in input.shape[-dimensions:]:
-        raise ValueError(f"{operation}: input expects at least one pixel but has shape {tuple(input.shape)}")
-    if weight.ndim != dimensions + 2:
-        raise ValueError(f"{operation}: weight expects {dimensions + 2} dimensions but has shape {tuple(weight.shape)}")
-    if 0 in weight.shape[2:]:
-        raise ValueError(
-            f"{operation}: weight expects a kernel of at least {least} but has shape {tuple(weight.shape)}"
-        )
+    check_tensor(operation, "input", input)
+    check_tensor(operation, "weight", weight)
+    if bias is not None:
+        check_tensor(operation, "bias", bias)
+    _check_dimensions(operation, input.shape, weight.shape, dimensions)
+    dtype = input.dtype
     for name, x in (("weight", weight), ("bias", bias)):
-        if x is not None and x.dtype != input.dtype:
-            raise TypeError(f"{operation}: {name} expects the dtype of input, {input.dtype}, but has {x.dtype}")
+        if x is not None and x.dtype != dtype:
+            raise TypeError(f"{operation}: {name} expects the dtype of input, {dtype}, but has {x.dtype}")
+
+
+@lru_cache(maxsize=512)
+def _check_dimensions(operation: str, input: Shape, weight: Shape, dimensions: int) -> None:
+    form, least = ("C, H, W", "1 x 1") if dimensions == 2 else ("C, L", "1")
+    if len(input) not in (dimensions + 1, dimensions + 2):
+        raise ValueError(f"{operation}: input expects (N, {form}) or ({form}) but has shape {input}")
+    if 0 in input[-dimensions:]:
+        raise ValueError(f"{operation}: input expects at least one pixel but has shape {input}")
+    if len(weight) != dimensions + 2:
+        raise ValueError(f"{operation}: weight expects {dimensions + 2} dimensions but has shape {weight}")
+    if 0 in weight[2:]:
+        raise ValueError(f"{operation}: weight expects a kernel of at least {least} but has shape {weight}")
 
 
 def _geometry(operation: str, weight: Array, stride: Any, padding: Any, dilation: Any, groups: Any) -> Geometry:
@@ -364,7 +373,3 @@ def _named_padding(
         raise ValueError(f"{operation}: padding 'same' expects stride 1 but got {stride}")
     total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
     return (total[0] // 2, total[0] - total[0] // 2), (total[1] // 2, total[1] - total[1] // 2)
-
-
-def _extent(size: int, kernel: int, axis: int, geometry: Geometry) -> int:
-    return output_size(size, kernel, geometry.stride[axis], geometry.padding[axis], geometry.dilation[axis])

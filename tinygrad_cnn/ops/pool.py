@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -159,8 +160,8 @@ def max_pool2d(
     """
     kernel, steps, pads = window_of("max_pool2d", input, kernel_size, stride, padding)
     apart = check_pair("max_pool2d", "dilation", dilation, 1)
-    check_fit("max_pool2d", input, kernel, steps, pads, apart, bool(ceil_mode))
     size = (1, 1, *input.shape[-2:])
+    check_fit("max_pool2d", input.shape, kernel, steps, pads, apart, bool(ceil_mode))
     return max_pool2d_in(input, axes("max_pool2d", size, kernel, steps, pads, apart, bool(ceil_mode)), return_indices)
 
 
@@ -220,7 +221,7 @@ def avg_pool2d(
     if divisor_override is not None and check_int(operation, "divisor_override", divisor_override) == 0:
         raise ValueError(f"{operation}: divisor_override expects a number other than 0 but got 0")
     window = MeanWindow(kernel, steps, pads, bool(ceil_mode), bool(count_include_pad), divisor_override)
-    check_fit(operation, input, kernel, steps, pads, (1, 1), window.ceil_mode)
+    check_fit(operation, input.shape, kernel, steps, pads, (1, 1), window.ceil_mode)
     if input.ndim == 4:
         return _avg_pool2d(input, window)
     y = _avg_pool2d(reshape(input, (1, *input.shape)), window)
@@ -296,7 +297,7 @@ def lp_pool2d(
         raise ValueError(f"{operation}: norm_type expects a number other than 0 but got 0")
     if input.dtype.kind != "f":
         raise TypeError(f"{operation}: input expects a floating dtype but has {input.dtype}")
-    check_fit(operation, input, kernel, steps, (0, 0), (1, 1), bool(ceil_mode))
+    check_fit(operation, input.shape, kernel, steps, (0, 0), (1, 1), bool(ceil_mode))
     if math.isinf(p):
         way = math.copysign(1, p)
         return max_pool2d(abs(input) * way, kernel, steps, 0, 1, ceil_mode) * way
@@ -407,14 +408,15 @@ def window_of(
     unset = stride is None or (isinstance(stride, (tuple, list)) and not stride)
     steps = kernel if unset else check_pair(operation, "stride", stride, 1)
     pads = check_pair(operation, "padding", padding, 0)
-    if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
+    if 2 * pads[0] > kernel[0] or 2 * pads[1] > kernel[1]:
         raise ValueError(f"{operation}: padding expects at most half of kernel_size {kernel} but is {pads}")
     return kernel, steps, pads
 
 
+@lru_cache(maxsize=512)
 def check_fit(
     operation: str,
-    input: Array,
+    input_shape: tuple[int, ...],
     kernel: tuple[int, int],
     stride: tuple[int, int],
     padding: tuple[int, int],
@@ -424,11 +426,11 @@ def check_fit(
     """How many windows there are along height and width; raise if there are none."""
     counts = []
     for axis, name in ((0, "height"), (1, "width")):
-        size, pad = input.shape[-2 + axis], padding[axis]
+        size, pad = input_shape[-2 + axis], padding[axis]
         counts.append(output_size(size, kernel[axis], stride[axis], (pad, pad), dilation[axis], ceil_mode))
         if counts[-1] < 1:
             raise ValueError(
                 f"{operation}: kernel_size {kernel} expects to fit into the padded input, but its {name} "
-                f"{dilation[axis] * (kernel[axis] - 1) + 1} exceeds {size + 2 * pad} (input {tuple(input.shape)})"
+                f"{dilation[axis] * (kernel[axis] - 1) + 1} exceeds {size + 2 * pad} (input {input_shape})"
             )
     return counts[0], counts[1]

@@ -164,7 +164,7 @@ def stochastic_pool2d(
     kernel, steps, pads = window_of(operation, input, kernel_size, stride, padding)
     if input.dtype.kind != "f":
         raise TypeError(f"{operation}: input expects a floating dtype but has {input.dtype}")
-    counts = check_fit(operation, input, kernel, steps, pads, (1, 1), bool(ceil_mode))
+    counts = check_fit(operation, input.shape, kernel, steps, pads, (1, 1), bool(ceil_mode))
     x = relu(_batched(input))
     if training:
         draws = random.generator().random((*x.shape[:2], *counts), np.float32)
