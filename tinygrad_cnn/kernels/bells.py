@@ -72,9 +72,10 @@ class Bells:
         """Whether it was rung since it was last silenced."""
         return bool(self._bytes[(_FIRST + bell) * _LINE])
 
-    def silence(self, bell: int) -> None:
-        """Make it ready to be waited for."""
-        self._bytes[(_FIRST + bell) * _LINE] = False
+    def silence(self, *bells: int) -> None:
+        """Make them ready to be waited for."""
+        for bell in bells:
+            self._bytes[(_FIRST + bell) * _LINE] = False
 
     def ring(self, bell: int) -> None:
         """Ring, holding the interpreter lock."""

@@ -48,13 +48,13 @@ Call = Callable[[], object]
 class _Job:
     """Shares of work, one for each thread; whoever comes first takes the next."""
 
-    __slots__ = ("_context", "_error", "_shares")
+    __slots__ = ("_context", "_shares", "error")
 
     def __init__(self, shares: list[list[Call]]) -> None:
         self._shares: deque[tuple[int, list[Call]]] = deque(enumerate(shares))
         # NumPy's error state lives in the context.
         self._context = contextvars.copy_context()
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
 
     def work(self) -> int | None:
         """Do one share and return its number, or None if there is none left. After an error the rest is dropped."""
@@ -66,7 +66,7 @@ class _Job:
             for call in calls:
                 call()
         except BaseException as error:  # handed to the caller of `parallel`, whichever thread it came up in
-            self._error = error
+            self.error = error
             for _, others in tuple(self._shares):
                 others.clear()
         return number
@@ -77,12 +77,13 @@ class _Job:
         return self._context.copy().run(self.work)
 
     def raise_error(self) -> None:
-        if self._error is not None:
-            error, self._error = self._error, None
-            try:
-                raise error
-            finally:
-                del error  # the traceback refers to this frame
+        """Raise what a share has raised."""
+        error, self.error = self.error, None
+        assert error is not None
+        try:
+            raise error
+        finally:
+            del error  # the traceback refers to this frame
 
 
 class _Pool:
@@ -115,21 +116,19 @@ class _Pool:
         if not self._lock.acquire(blocking=False):  # another thread of the user has the helpers
             while job.work() is not None:
                 pass
+        else:
+            try:
+                self._run(job, len(shares), self._grow(len(shares) - 1))
+            finally:
+                self._job = None
+                self._lock.release()
+        if job.error is not None:
             job.raise_error()
-            return
-        try:
-            self._run(job, len(shares), self._grow(len(shares) - 1))
-        finally:
-            self._job = None
-            self._lock.release()
-        job.raise_error()
 
     def _run(self, job: _Job, shares: int, bells: Bells) -> None:
         self._number += 1
-        ours, next_one = self._number % 2, (self._number + 1) % 2
-        bells.silence(next_one)
-        for number in range(shares):
-            bells.silence(_DONE + number)
+        ours = self._number % 2
+        bells.silence(1 - ours, *range(_DONE, _DONE + shares))
         self._job = job
         if len(self._sleeping) < self._size:
             bells.ring_with_head_start(ours)
@@ -141,7 +140,8 @@ class _Pool:
         start = time.monotonic()
         while (done := job.work()) is not None:
             outstanding.remove(done)
-        self._wait(bells, outstanding, time.monotonic() - start)
+        if outstanding:
+            self._wait(bells, outstanding, time.monotonic() - start)
 
     def _wait(self, bells: Bells, outstanding: set[int], usual: float) -> None:
         """Wait until shares are done; `usual` is how long the caller took for its own."""
@@ -291,8 +291,8 @@ def parallel_calls(plan: Callable[[Block], Iterable[Call]], blocks: list[Block])
     BaseException
         What a call raised; work not yet started is then dropped.
     """
-    threads = min(get_num_threads(), len(blocks), _MOST_HELPERS + 1)
-    if threads < 2 or _local.inside:
+    threads = 1 if len(blocks) < 2 else min(get_num_threads(), len(blocks), _MOST_HELPERS + 1)
+    if threads == 1 or _local.inside:
         for block in blocks:
             for call in plan(block):
                 call()
@@ -301,8 +301,10 @@ def parallel_calls(plan: Callable[[Block], Iterable[Call]], blocks: list[Block])
     try:
         for number in range(threads):
             buffers.choose_scratch(number)
-            part = blocks[len(blocks) * number // threads : len(blocks) * (number + 1) // threads]
-            shares.append([call for block in part for call in plan(block)])
+            share: list[Call] = []
+            for block in blocks[len(blocks) * number // threads : len(blocks) * (number + 1) // threads]:
+                share.extend(plan(block))
+            shares.append(share)
     finally:
         buffers.choose_scratch(0)
     _run(shares)
