@@ -20,6 +20,7 @@ from tinygrad_cnn.kernels.conv import (
     conv2d_parameter_grads,
     conv2d_weight_grad,
 )
+from tinygrad_cnn.kernels.geometry import Geometry
 
 
 def naive(x, w, bias, stride, padding, dilation, groups, output_shape):
@@ -55,7 +56,9 @@ def blocks_of(nbytes):
         mock.patch.object(patches, "SMALL_PRODUCT", product),
         mock.patch.object(gemm, "SMALL_PRODUCT", product),
     ):
+        Geometry.of.cache_clear()  # and with it all that is derived from shapes once
         yield
+        Geometry.of.cache_clear()
 
 
 @block_sizes

@@ -24,8 +24,8 @@ from tinygrad_cnn.kernels.blas import parallel_products
 from tinygrad_cnn.kernels.buffers import empty, empty_channels_last, scratch
 from tinygrad_cnn.kernels.conv_input_grad import input_grad
 from tinygrad_cnn.kernels.geometry import Block, Geometry
-from tinygrad_cnn.kernels.patches import channels_last, channels_last_block, few_channels, patches
-from tinygrad_cnn.kernels.reduction import reduce, reducing
+from tinygrad_cnn.kernels.patches import channels_last, channels_last_block, patches
+from tinygrad_cnn.kernels.reduction import reduce
 from tinygrad_cnn.kernels.threads import Call
 
 __all__ = ["bias_grad", "conv2d", "conv2d_input_grad", "conv2d_parameter_grads", "conv2d_weight_grad"]
@@ -61,9 +61,8 @@ def conv2d(
     if s.groups == s.c > 1:
         depthwise.forward(x, w, bias, s, y)
         return y
-    # A bias is one more weight, of a 1 in every patch. Where patches are long rows, writing those ones would cost more
-    # than adding a repeated row to the result.
-    ones = bias is not None and few_channels(s)
+    # A bias is one more weight, of a 1 in every patch; if pixels themselves are the patches, a repeated row is added.
+    ones = bias is not None and not s.pointwise
     matrix = _patch_weights(w, s, bias if ones else None, dtype)
     row = None if bias is None or ones else np.repeat(bias[None], s.ow, axis=0).reshape(-1)
     y_last = channels_last(y)
@@ -183,26 +182,24 @@ def conv2d_parameter_grads(
 
 
 def _parameter_grads(g: Array, x: Array, s: Geometry, *, with_bias: bool) -> tuple[Array, Array | None]:
-    """The gradient by the weight, and the one by the bias if it is asked for and comes along."""
+    """The gradient by the weight, and the one by the bias if that is asked for and comes along."""
     dtype = np.result_type(g, x)
     if s.empty:
         return np.zeros(s.weight_shape, dtype), None
     if s.groups == s.c > 1:
         return depthwise.weight_grad(g, x, s, dtype), None
-    ones = with_bias and few_channels(s)  # as in `conv2d`
-    apart = with_bias and not ones
+    ones = with_bias and not s.pointwise  # as in `conv2d`
     size = s.patch_size + ones
     shape = (s.groups, size, s.o // s.groups)
     blocks = s.blocks(s.patch_size * s.groups * dtype.itemsize)
     weight_bytes = s.o * s.patch_size * dtype.itemsize
-    shares = _shares(list(enumerate(blocks)), max(2, min(_MOST_SHARES, _SHARE_BYTES // weight_bytes)))
+    shares = _shares(blocks, max(2, min(_MOST_SHARES, _SHARE_BYTES // weight_bytes)))
     sums = empty((len(shares), *shape), dtype)
-    biases = empty((len(blocks) if apart else 0, 1, 1, 1, s.o), dtype)
 
     def plan(share: int) -> list[Call]:
         calls: list[Call] = []
         total = sums[share]
-        for number, (index, block) in enumerate(shares[share]):
+        for number, block in enumerate(shares[share]):
             images = channels_last_block(g, block, "gradient", calls)
             columns = patches(x, s, block, calls, ones=ones)
             pieces = len(columns)
@@ -214,8 +211,6 @@ def _parameter_grads(g: Array, x: Array, s: Geometry, *, with_bias: bool) -> tup
                 calls.extend(partial(np.add, total, term, out=total) for term in terms)
             elif not in_place:
                 calls.append(partial(np.add.reduce, terms, axis=0, out=total))
-            if apart:
-                calls.extend(reducing(np.add, images, (0, 1, 2), biases[index]))
         return calls
 
     parallel_products(plan, list(range(len(shares))))
@@ -223,8 +218,6 @@ def _parameter_grads(g: Array, x: Array, s: Geometry, *, with_bias: bool) -> tup
     by_weight = np.empty(s.weight_shape, dtype)
     taps = total[:, : s.patch_size].reshape(s.groups, s.kh, s.kw, s.c // s.groups, -1)
     by_weight.reshape(s.groups, -1, *s.weight_shape[1:])[...] = taps.transpose(0, 4, 3, 1, 2)
-    if apart:
-        return by_weight, biases.sum(axis=0, dtype=dtype).reshape(s.o)
     return by_weight, total[:, -1].reshape(s.o) if ones else None
 
 
@@ -245,7 +238,7 @@ def _patch_weights(w: Array, s: Geometry, bias: Array | None, dtype: Any) -> Arr
     return matrix
 
 
-def _shares(blocks: list[tuple[int, Block]], most: int) -> list[list[tuple[int, Block]]]:
+def _shares(blocks: list[Block], most: int) -> list[list[Block]]:
     count = min(most, len(blocks))
     ends = [len(blocks) * i // count for i in range(count + 1)]
     return [blocks[start:end] for start, end in pairwise(ends)]

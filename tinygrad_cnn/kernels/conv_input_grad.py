@@ -15,17 +15,17 @@ the gradient do; that is a convolution, and up to `conv2d_input_grad`.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels.blas import parallel_products
 from tinygrad_cnn.kernels.buffers import scratch
 from tinygrad_cnn.kernels.gemm import matmul, small_products
 from tinygrad_cnn.kernels.geometry import Block, Geometry
+from tinygrad_cnn.kernels.layouts import strided
 from tinygrad_cnn.kernels.patches import channels_last, channels_last_block
 from tinygrad_cnn.kernels.threads import Call
 
@@ -40,7 +40,7 @@ _FEW_CHANNELS = 16
 def input_grad(g: Array, w: Array, s: Geometry, out: Array) -> None:
     """Write the gradient of shape (N, C, H, W) into `out`, whose memory is channels last."""
     unpadded = s.groups == 1 and s.padding == ((0, 0), (0, 0))
-    if unpadded and s.kh == s.kw == 1 and s.stride == (1, 1):
+    if unpadded and s.pointwise:
         _by_positions(g, w, s, channels_last(out))
     elif unpadded and (s.kh, s.kw) == (s.h, s.w):
         _by_images(g, w, s, channels_last(out))
@@ -90,15 +90,14 @@ def _by_rows(g: Array, w: Array, s: Geometry, out: Array) -> None:
         positions = n * height * pitch
         count = -(-positions // s.kw)
         sums = scratch("sums", (len(matrix), count * s.kw, matrix.shape[2]), out.dtype)
-        shape = (s.kw, 1, count, s.kw * s.o)  # from offset r · o, for each r
-        views = as_strided(rows, shape, [rows.itemsize * step for step in (s.o, 0, s.kw * s.o, 1)])
+        step = s.o * out.itemsize
+        views = strided(rows, (s.kw, 1, count, s.kw * s.o), (step, 0, s.kw * step, out.itemsize))  # from each r · o
         targets = sums.reshape(len(matrix), count, s.kw, -1).transpose(2, 0, 1, 3)
         calls += small_products(views, matrix, targets)
         terms = sums[:, :positions].reshape(len(matrix), n, height, pitch, -1, s.c)[:, :, :, left : left + s.w]
-        # x row h gets tap i of the gradient's row h + top - i
-        shifts = [(i, low + i - top - first) for i in range(s.kh)]
         taps = terms[..., 0, :] if rows_apart else terms[0].transpose(3, 0, 1, 2, 4)
-        _add_rows(part, [(taps[i], shift) for i, shift in shifts], calls)
+        # x row h gets tap i of the gradient's row h + top - i
+        calls += _sum_of_rows(taps, low - top - first, part)
         return calls
 
     blocks = s.input_blocks(s.kh * s.c * out.dtype.itemsize + s.o * out.dtype.itemsize)
@@ -113,30 +112,52 @@ def _with_pitch(g: Array, kw: int, dtype: Any, calls: list[Call]) -> Array:
     # up to kw - 1 positions are read beyond the end, and a last piece may be incomplete
     flat = scratch("rows", (body + 2 * kw * o,), dtype)
     frame = flat[:body].reshape(n, rows, pitch, o)
-    calls += [partial(np.copyto, flat, 0), partial(np.copyto, frame[:, :, kw - 1 :], g)]
+    gap, inside = frame[:, :, : kw - 1], frame[:, :, kw - 1 :]
+    calls += [partial(np.copyto, gap, 0), partial(np.copyto, inside, g), partial(np.copyto, flat[body:], 0)]
     return flat
 
 
-def _add_rows(out: Array, terms: list[tuple[Array, int]], calls: list[Call]) -> None:
-    """Let ``out[:, shift + r]`` be the sum of ``term[:, r]`` over the terms, whose shifts count up by one."""
-    height = out.shape[1]
-    parts = []
-    for term, shift in terms:
-        low, high = max(shift, 0), min(shift + term.shape[1], height)
-        if low < high:
-            parts.append((low, high, term[:, low - shift : high - shift]))
-    low, high, first = parts[0]
-    start, stop, second = parts[1] if len(parts) > 1 else (high, high, first[:, :0])
+def _sum_of_rows(taps: Array, shift: int, out: Array) -> list[Call]:
+    """Return what lets ``out[:, r]`` be the sum of ``taps[i, :, r - shift - i]`` over i."""
+    calls: list[Call] = []
+    for target, sources in _additions(out.shape[1], taps.shape[2], shift, len(taps)):
+        place = out[:, target]
+        values = [place if tap is None else taps[tap, :, rows] for tap, rows in sources]
+        if len(values) == 2:
+            calls.append(partial(np.add, *values, out=place))
+        else:
+            calls.append(partial(np.copyto, place, values[0] if values else 0))
+    return calls
+
+
+@lru_cache(maxsize=512)
+def _additions(height: int, length: int, shift: int, taps: int) -> list[tuple[slice, list[tuple[int | None, slice]]]]:
+    """For some rows of an image of `height` rows, one after the other: up to two terms that are added up there.
+
+    A term is rows of a tap, which has `length` of them, or, as None, what the image has there already.
+    """
+    lows = [max(shift + tap, 0) for tap in range(taps)]
+    highs = [min(shift + tap + length, height) for tap in range(taps)]
+    first, *others = (tap for tap in range(taps) if lows[tap] < highs[tap])
+
+    def rows_of(tap: int, low: int, high: int) -> tuple[int | None, slice]:
+        return tap, slice(low - shift - tap, high - shift - tap)
+
+    low, high = lows[first], highs[first]
+    second = others[0] if others else first
+    start, stop = (lows[second], highs[second]) if others else (high, high)
     # Where the first two meet, one addition writes what a copy and an addition would write twice.
-    copies: list[tuple[Array, Any]] = [
-        (out[:, :low], 0),
-        (out[:, stop:], 0),
-        (out[:, low:start], first[:, : start - low]),
-        (out[:, high:stop], second[:, high - start :]),
+    steps: list[tuple[slice, list[tuple[int | None, slice]]]] = [
+        (slice(0, low), []),
+        (slice(stop, height), []),
+        (slice(low, start), [rows_of(first, low, start)]),
+        (slice(high, stop), [rows_of(second, high, stop)]),
+        (slice(start, high), [rows_of(first, start, high), rows_of(second, start, high)]),
     ]
-    calls += [partial(np.copyto, place, values) for place, values in copies if place.size]
-    calls.append(partial(np.add, first[:, start - low :], second[:, : high - start], out=out[:, start:high]))
-    calls.extend(partial(np.add, out[:, low:high], term, out=out[:, low:high]) for low, high, term in parts[2:])
+    for tap in others[1:]:
+        rows = slice(lows[tap], highs[tap])
+        steps.append((rows, [(None, rows), rows_of(tap, lows[tap], highs[tap])]))
+    return [(rows, terms) for rows, terms in steps if rows.start < rows.stop]
 
 
 def _by_patches(g: Array, w: Array, s: Geometry, out: Array) -> None:

@@ -25,6 +25,8 @@ _SHARE_WORK = 1 << 25
 _MOST_SHARES = 64
 # Multiplications that take as long as copying a number into a patch.
 _COPY_WORK = 10
+# Runs of fewer elements than this are not worth copying one by one.
+_SHORTEST_RUN = 16
 # With so many images there is enough to share; cutting them into bands of rows costs rows computed twice.
 _ENOUGH_IMAGES = 8
 
@@ -37,7 +39,7 @@ class Block:
     rows: slice
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # told apart by identity, which is quick: `of` makes one of each
 class Geometry:
     """The sizes of one convolution, in the letters of the field.
 
@@ -95,22 +97,22 @@ class Geometry:
             )
         return cls(n, c, h, w, o, kh, kw, stride, padding, dilation, groups, oh, ow)
 
-    @property
+    @cached_property
     def input_shape(self) -> tuple[int, int, int, int]:
         """(N, C, H, W)"""
         return (self.n, self.c, self.h, self.w)
 
-    @property
+    @cached_property
     def weight_shape(self) -> tuple[int, int, int, int]:
         """(O, C / groups, kh, kw)"""
         return (self.o, self.c // self.groups, self.kh, self.kw)
 
-    @property
+    @cached_property
     def output_shape(self) -> tuple[int, int, int, int]:
         """(N, O, OH, OW)"""
         return (self.n, self.o, self.oh, self.ow)
 
-    @property
+    @cached_property
     def padded_size(self) -> Pair:
         """Height and width of the padded input."""
         return self.h + sum(self.padding[0]), self.w + sum(self.padding[1])
@@ -130,7 +132,17 @@ class Geometry:
         """Multiplications of the convolution."""
         return self.n * self.oh * self.ow * self.patch_size * self.o
 
-    @property
+    @cached_property
+    def few_channels(self) -> bool:
+        """Whether the runs of a channels-last patch would be too short to be copied one by one; see `patches`."""
+        return self.kw * self.c // self.groups < _SHORTEST_RUN
+
+    @cached_property
+    def pointwise(self) -> bool:
+        """Whether each position is a patch: one group, a kernel of 1 × 1 and stride 1."""
+        return self.kh == self.kw == self.groups == 1 and self.stride == (1, 1)
+
+    @cached_property
     def empty(self) -> bool:
         """Whether some array has no elements."""
         return 0 in (self.n, self.c, self.o, self.h, self.w)

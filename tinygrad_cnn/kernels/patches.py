@@ -5,8 +5,8 @@ Both live in scratch memory. The functions here return them unfilled, and append
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,22 +17,14 @@ from tinygrad_cnn.kernels.geometry import Block, Geometry
 from tinygrad_cnn.kernels.layouts import strided
 from tinygrad_cnn.kernels.threads import Call
 
-__all__ = ["channels_last", "channels_last_block", "few_channels", "padded", "patches"]
+__all__ = ["channels_last", "channels_last_block", "padded", "patches"]
 
 Array = NDArray[Any]
-
-# Runs of fewer elements than this are not worth copying one by one; see `patches`.
-_SHORTEST_RUN = 16
 
 
 def channels_last(x: Array) -> Array:
     """Return (N, C, H, W) as (N, H, W, C), a view."""
     return x.transpose(0, 2, 3, 1)
-
-
-def few_channels(s: Geometry) -> bool:
-    """Whether the runs of a channels-last patch would be too short, and `patches` goes by planes instead."""
-    return s.kw * s.c // s.groups < _SHORTEST_RUN
 
 
 def channels_last_block(g: Array, block: Block, name: str, calls: list[Call]) -> Array:
@@ -55,11 +47,11 @@ def padded(x: Array, s: Geometry, block: Block, calls: list[Call], *, planes: bo
     first = block.rows.start * s.stride[0] - top
     last = (block.rows.stop - 1) * s.stride[0] + (s.kh - 1) * s.dilation[0] + 1 - top
     inside = x[block.images, :, max(first, 0) : max(min(last, s.h), 0)]
-    above = min(max(-first, 0), last - first)
-    height = inside.shape[2]
     source = inside.transpose(1, 0, 2, 3) if planes else channels_last(inside)
+    height = inside.shape[2]
     if left == right == 0 and height == last - first and source.strides[3] == x.itemsize:
         return source
+    above = min(max(-first, 0), last - first)
     shape = list(source.shape)
     down, across = (2, 3) if planes else (1, 2)
     shape[down] = last - first
@@ -80,39 +72,54 @@ def patches(x: Array, s: Geometry, block: Block, calls: list[Call], *, ones: boo
     such runs are short; then the transposed matrix is written instead, whose rows are whole shifted planes, and each
     image is a piece of its own, at least. There are more pieces if that makes the products small ones.
 
-    With `ones`, which is for few channels only, each patch ends with a 1, for a bias.
+    With `ones` each patch ends with a 1, for a bias; not if the geometry is `pointwise`.
     """
-    planes = few_channels(s)
-    source = padded(x, s, block, calls, planes=planes)
-    n = block.images.stop - block.images.start
-    rows = block.rows.stop - block.rows.start
+    source = padded(x, s, block, calls, planes=s.few_channels)
+    n, rows = block.images.stop - block.images.start, block.rows.stop - block.rows.start
+    shape, steps, size, pieces = _arrangement(s, n, rows, source.strides, ones)
+    if s.pointwise and not s.few_channels and source.flags.c_contiguous:
+        return source.reshape(pieces, 1, -1, s.c)
     positions = n * rows * s.ow
-    depth, columns = s.c // s.groups, s.o // s.groups
-    (sh, sw), (dh, dw) = s.stride, s.dilation
-    if planes:
-        c_step, n_step, h_step, w_step = source.strides
-        size = s.patch_size + ones
+    if s.few_channels:
         matrix = scratch("patches", (s.groups, size, positions), x.dtype)
-        if ones:
-            calls.append(partial(np.copyto, matrix[:, -1], 1))
+        numbers, last = matrix[:, : s.patch_size], matrix[:, -1]
+        result = matrix.reshape(s.groups, size, pieces, -1).transpose(2, 0, 3, 1)
+    else:
+        matrix = scratch("patches", (s.groups, positions, size), x.dtype)
+        numbers, last = matrix[:, :, : s.patch_size], matrix[:, :, -1]
+        result = matrix.reshape(s.groups, pieces, -1, size).transpose(1, 0, 2, 3)
+    calls.append(partial(np.copyto, numbers.reshape(shape), strided(source, shape, steps)))
+    if ones:
+        calls.append(partial(np.copyto, last, 1))
+    return result
+
+
+class _Arrangement(NamedTuple):
+    """How patch matrices are copied from the padded input of a block, and cut into pieces."""
+
+    shape: tuple[int, ...]
+    steps: tuple[int, ...]
+    size: int
+    pieces: int
+
+
+@lru_cache(maxsize=512)
+def _arrangement(s: Geometry, n: int, rows: int, strides: tuple[int, ...], ones: bool) -> _Arrangement:
+    """The arrangement for `n` images and so many rows of the output, from a padded input with these strides."""
+    (sh, sw), (dh, dw) = s.stride, s.dilation
+    depth, size, columns = s.c // s.groups, s.patch_size + ones, s.o // s.groups
+    if s.few_channels:
+        c_step, n_step, h_step, w_step = strides
         shape = (s.groups, s.kh, s.kw, depth, n, rows, s.ow)
         steps = (c_step * depth, dh * h_step, dw * w_step, c_step, n_step, sh * h_step, sw * w_step)
-        taps = matrix[:, : s.patch_size].reshape(shape)
-        calls.append(partial(np.copyto, taps, strided(source, shape, steps)))
-        pieces = n * _pieces(rows * s.ow, rows * s.ow * size * columns)
-        return matrix.reshape(s.groups, size, pieces, -1).transpose(2, 0, 3, 1)
-    pieces = _pieces(positions, positions * s.patch_size * columns) if columns < NARROW else 1
-    if s.kh == s.kw == sh == sw == s.groups == 1 and source.flags.c_contiguous:
-        return source.reshape(pieces, 1, -1, s.c)
-    n_step, h_step, w_step, c_step = source.strides
-    matrix = scratch("patches", (s.groups, positions, s.patch_size), x.dtype)
+        return _Arrangement(shape, steps, size, n * _pieces(rows * s.ow, size * columns))
+    n_step, h_step, w_step, c_step = strides
     shape = (s.groups, n, rows, s.ow, s.kh, s.kw, depth)
     steps = (c_step * depth, n_step, sh * h_step, sw * w_step, dh * h_step, dw * w_step, c_step)
-    calls.append(partial(np.copyto, matrix.reshape(shape), strided(source, shape, steps)))
-    return matrix.reshape(s.groups, pieces, -1, s.patch_size).transpose(1, 0, 2, 3)
+    return _Arrangement(shape, steps, size, _pieces(n * rows * s.ow, size * columns) if columns < NARROW else 1)
 
 
 def _pieces(positions: int, work: int) -> int:
-    """Into how many equal pieces to cut so many positions, so that products of `work` numbers in all become small."""
-    least = -(-work // SMALL_PRODUCT)
+    """Into how many equal pieces to cut so many positions, so that products become small, with `work` for each."""
+    least = -(-positions * work // SMALL_PRODUCT)
     return next((pieces for pieces in range(least, 2 * least + 1) if positions % pieces == 0), 1)
