@@ -98,11 +98,11 @@ def avg_pool2d_grad(
             return calls
         lines = scratch_like("lines", share, 1, shape=(*share.shape[:3], columns.size))[0]
         calls.append(partial(np.copyto, lines, 0))
-        for windows, places in columns.taps():
+        for windows, places in columns.taps:
             place = lines[:, :, :, places]
             calls.append(partial(np.add, place, share[:, :, :, windows], out=place))
         calls.append(partial(np.copyto, target, 0))
-        for windows, places in rows.taps():
+        for windows, places in rows.taps:
             place = target[:, :, places]
             calls.append(partial(np.add, place, lines[:, :, windows], out=place))
         return calls

@@ -135,16 +135,17 @@ def _seen(x: Array, windows: Windows, axis: int, name: str, calls: list[Call]) -
     """
     step = windows.stride
     if isinstance(windows, Cover) or step == 1 or axis < x.ndim - 2:
-        return [(some, read(x, axis, place, f"{name} {i}", calls)) for i, (some, place) in enumerate(windows.taps())]
+        return [(some, read(x, axis, place, f"{name} {i}", calls)) for i, (some, place) in enumerate(windows.taps)]
     phases = []
     for start in range(step):
         phase = along(x, axis, slice(start, None, step))
         phases.append(buffers.scratch(f"{name} {start}", phase.shape, x.dtype))
         calls.append(partial(np.copyto, phases[start], phase))
     seen = []
-    for some, place in windows.taps():
+    for some, place in windows.taps:
         first, start = divmod(place.start, step)
-        seen.append((some, along(phases[start], axis, slice(first, first + some.stop - some.start))))
+        count = len(range(*some.indices(windows.count)))
+        seen.append((some, along(phases[start], axis, slice(first, first + count))))
     return seen
 
 
@@ -169,8 +170,8 @@ def _find_nans(x: Array, y: Array, winners: Array, rows: Windows, columns: Windo
         return
     down, across = axes
     spoilt = np.isnan(x)
-    for i, (above, row) in enumerate(rows.taps()):
-        for j, (left, column) in enumerate(columns.taps()):
+    for i, (above, row) in enumerate(rows.taps):
+        for j, (left, column) in enumerate(columns.taps):
             # A window that has fewer taps than others repeats its last one.
             tap = _outer(
                 np.minimum(i, rows.last)[above] * columns.kernel, np.minimum(j, columns.last)[left], x.ndim, axes

@@ -26,18 +26,7 @@ _MOST_TAPS = 16
 
 def are_tiles(dtype: np.dtype[Any], rows: Windows, columns: Windows) -> bool:
     """Whether `max_pool2d_scatter_tiles` can be used, and is fast."""
-    few = rows.kernel * columns.kernel <= _MOST_TAPS
-    return few and dtype.kind == "f" and all(isinstance(each, Axis) and _whole(each) for each in (rows, columns))
-
-
-def _whole(windows: Axis) -> bool:
-    """Whether windows are disjoint, without gaps inside, and all inside the input."""
-    return (
-        windows.disjoint
-        and windows.dilation == 1
-        and windows.padding == 0
-        and (windows.count - 1) * windows.stride + windows.kernel <= windows.size
-    )
+    return dtype.kind == "f" and rows.apart and columns.apart and rows.kernel * columns.kernel <= _MOST_TAPS
 
 
 def max_pool2d_scatter_tiles(g: Array, x: Array, y: Array, rows: Axis, columns: Axis) -> Array:

@@ -44,8 +44,8 @@ def stochastic_positions(x: Array, draws: Array, kernel: Pair, stride: Pair, pad
         np.multiply(threshold, draws[part], out=threshold)
         before = scratch_like("before", threshold, 1)[0]
         before[...] = 0
-        for down in rows.taps():
-            for across in columns.taps():
+        for down in rows.taps:
+            for across in columns.taps:
                 windows, places = (..., down[0], across[0]), (..., down[1], across[1])
                 value = image[places]
                 # The last such tap stays: its running sum is the first to exceed the threshold.

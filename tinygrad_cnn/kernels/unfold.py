@@ -25,7 +25,7 @@ _ALL = slice(None)
 
 def _taps(rows: Axis, columns: Axis) -> Iterator[tuple[int, int, Place, Place]]:
     """For each tap (i, j): the windows in which it falls inside the image, and where it falls."""
-    for (i, down), (j, across) in itertools.product(enumerate(rows.taps()), enumerate(columns.taps())):
+    for (i, down), (j, across) in itertools.product(enumerate(rows.taps), enumerate(columns.taps)):
         yield i, j, (_ALL, _ALL, down[0], across[0]), (_ALL, _ALL, down[1], across[1])
 
 

@@ -21,6 +21,7 @@ from tinygrad_cnn.kernels.shapes import as_slice, balanced, output_size
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
 __all__ = [
+    "ALL",
     "Axis",
     "Cover",
     "Windows",
@@ -36,6 +37,8 @@ __all__ = [
 Array = NDArray[Any]
 Pair = tuple[int, int]
 
+# All windows along a dimension.
+ALL = slice(None)
 # Elements of the input in a block of images.
 _BLOCK = 1 << 20
 _WORTH_SHARING = 1 << 16
@@ -52,9 +55,9 @@ class Axis:
     dilation: int
     count: int
 
-    @lru_cache(maxsize=512)  # noqa: B019  of an object that is a few numbers
+    @cached_property
     def taps(self) -> list[tuple[slice, slice]]:
-        """For each tap: the windows in which it falls inside the input, and where it falls."""
+        """For each tap: the windows in which it falls inside the input (`ALL` or some), and where it falls."""
         result = []
         for tap in range(self.kernel):
             offset = tap * self.dilation - self.padding
@@ -63,7 +66,8 @@ class Axis:
             last = max(first, last)
             start = first * self.stride + offset
             stop = start + (last - first - 1) * self.stride + 1 if last > first else start
-            result.append((slice(first, last), slice(start, stop, self.stride)))
+            windows = ALL if (first, last) == (0, self.count) else slice(first, last)
+            result.append((windows, slice(start, stop, self.stride)))
         return result
 
     @cached_property
@@ -79,20 +83,26 @@ class Axis:
     @cached_property
     def empty(self) -> list[int]:
         """The windows that have no tap inside the input."""
-        seen = [range(*some.indices(self.count)) for some, _ in self.taps()]
+        seen = [range(*some.indices(self.count)) for some, _ in self.taps]
         return sorted(set(range(self.count)).difference(*seen))
 
-    @property
+    @cached_property
     def whole(self) -> bool:
         """Whether there is a single window, of everything."""
         return self.count == self.dilation == 1 and self.padding == 0 and self.kernel == self.size
 
-    @property
+    @cached_property
     def disjoint(self) -> bool:
         """Whether no element is in two windows."""
         return self.stride > (self.kernel - 1) * self.dilation
 
-    @property
+    @cached_property
+    def apart(self) -> bool:
+        """Whether windows are disjoint, without gaps inside, and all inside the input."""
+        inside = self.padding == 0 and (self.count - 1) * self.stride + self.kernel <= self.size
+        return inside and self.disjoint and self.dilation == 1
+
+    @cached_property
     def tiles(self) -> bool:
         """Whether every element is in exactly one window, and these have no gaps and no padding."""
         return self.padding == 0 and self.dilation == 1 and self.stride == self.kernel == self.size / self.count
@@ -108,6 +118,8 @@ class Cover:
     dilation: ClassVar[int] = 1
     empty: ClassVar[list[int]] = []
     disjoint: ClassVar[bool] = False
+    apart: ClassVar[bool] = False
+    tiles: ClassVar[bool] = False
 
     @property
     def whole(self) -> bool:
@@ -129,10 +141,11 @@ class Cover:
         """The number of taps of the longest window."""
         return int(self.last.max(initial=0)) + 1
 
+    @cached_property
     def taps(self) -> list[tuple[slice, slice | Array]]:
         """For each tap: the windows, and where it falls; a window with fewer taps repeats its last one."""
         starts, last = self.starts, self.last
-        return [(slice(0, self.count), as_slice(starts + np.minimum(tap, last))) for tap in range(self.kernel)]
+        return [(ALL, as_slice(starts + np.minimum(tap, last))) for tap in range(self.kernel)]
 
 
 Windows = Axis | Cover
@@ -188,15 +201,15 @@ def reduce_seen(
     seen: list[tuple[slice, Array]], out: Array, axis: int, function: np.ufunc, start: Any, calls: list[Call]
 ) -> None:
     """Append what reduces the windows along `axis`, given some of the windows and what they see for each tap."""
-    whole = slice(0, out.shape[axis])
-    full = [values for some, values in seen if some == whole]
+    full = [values for some, values in seen if some is ALL]
     if len(full) > 1:
         calls.append(partial(function, full[0], full[1], out=out))
     else:
         calls.append(partial(np.copyto, out, full[0] if full else start))
-    calls.extend(partial(function, out, values, out=out) for values in full[2:])
+    for values in full[2:]:
+        calls.append(partial(function, out, values, out=out))
     for some, values in seen:
-        if some != whole:
+        if some is not ALL:
             target = along(out, axis, some)
             calls.append(partial(function, target, values, out=target))
 
@@ -215,8 +228,7 @@ def reduce_windows(
         lines = buffers.scratch("lines", (*source.shape[:down], rows.count, *source.shape[down + 1 :]), x.dtype)
         for values, windows, axis, out in ((source, rows, down, lines), (lines, columns, across, target)):
             seen = [
-                (some, read(values, axis, place, f"tap {tap}", calls))
-                for tap, (some, place) in enumerate(windows.taps())
+                (some, read(values, axis, place, f"tap {tap}", calls)) for tap, (some, place) in enumerate(windows.taps)
             ]
             reduce_seen(seen, out, axis, function, start, calls)
         if divisor is not None:
