@@ -147,9 +147,12 @@ class _Pass:
         with set_grad_enabled(self.create_graph):
             while self.heap:
                 node = heapq.heappop(self.heap)[1]
-                gradient, owned = self.take(node)
-                if node in captured:
-                    found[node] = gradient, owned
+                if node in captured or node.hooks or node.retained:  # somebody looks at this gradient
+                    gradient, owned = self.take(node)
+                    if node in captured:
+                        found[node] = gradient, owned
+                else:
+                    gradient = self.gradients.pop(node)
                 if self.needed is None or not self.needed.isdisjoint(node.edges):
                     self.step(node, gradient)
             for leaf in list(self.gradients):
@@ -205,20 +208,23 @@ class _Pass:
         values = self.kept(node)
         if type(gradient) is list:
             gradient = self.fill_outputs(node, gradient)
-        edge = iter(node.edges)
+        edges = iter(node.edges)
         for function, picks, returns in node.plan.calls:
-            result = function(gradient, *[values[pick] for pick in picks])
+            if len(picks) == 1:  # most ask for a single value
+                result = function(gradient, values[picks[0]])
+            else:
+                result = function(gradient, *[values[pick] for pick in picks])
             if returns is None:
-                self.send(node, next(edge), result)
+                self.send(node, next(edges), result)
             else:
                 for index in returns:
-                    self.send(node, next(edge), result[index])
+                    self.send(node, next(edges), result[index])
         if not self.retain_graph:
             node.release()
 
     def kept(self, node: Node) -> list[Any]:
         """What the node kept, unmodified since: plain arrays, or tensors tied to the graph."""
-        saved = node.saved
+        saved, sequence = node.saved, node.sequence
         if saved is None:
             raise RuntimeError(
                 f"backward: the graph was freed by an earlier backward pass through {node.name}; "
@@ -227,13 +233,16 @@ class _Pass:
         values: list[Any] = []
         for value in saved:
             if isinstance(value, Variable):
-                value = self.unmodified(node, value)
+                if value._version[0] > sequence:
+                    raise _modified(node)
+                values.append(value if self.create_graph else value.data)
             elif type(value) is tuple:  # the inputs of a variadic primitive, or a parameter
-                value = tuple(self.unmodified(node, x) if isinstance(x, Variable) else x for x in value)
-            values.append(value)
+                values.append(tuple(self.unmodified(node, x) if isinstance(x, Variable) else x for x in value))
+            else:
+                values.append(value)
         if node.output is not None:
             array, version, selects = node.output
-            if any(cell[0] > node.sequence for cell in ([version] if selects is None else version)):
+            if (version[0] if selects is None else max(cell[0] for cell in version)) > sequence:
                 raise _modified(node)
             if not self.create_graph:
                 values.append(array)
@@ -258,20 +267,24 @@ class _Pass:
 
     def send(self, node: Node, edge: Target, gradient: Any) -> None:
         """Give a gradient its input's shape and dtype, and add it."""
-        if gradient is None:
-            gradient = np.zeros(*_metadata(edge))
         if self.needed is not None and edge not in self.needed:
             return
-        shape, dtype = _metadata(edge)
-        if self.create_graph and not isinstance(gradient, Variable):
-            gradient = self.like._wrap(gradient)
-        elif type(gradient) is not np.ndarray and not self.create_graph:
-            gradient = np.asarray(gradient)
-        if gradient.shape != shape:
-            gradient = _undo_broadcasting(node.name, gradient, shape)
-        if gradient.dtype != dtype:
-            gradient = gradient.to(dtype) if self.create_graph else gradient.astype(dtype)
+        like = edge if isinstance(edge, Node) else edge.data
+        if type(gradient) is not np.ndarray or self.create_graph:
+            gradient = self.lifted(gradient, like)
+        if gradient.shape != like.shape:
+            gradient = _undo_broadcasting(node.name, gradient, like.shape)
+        if gradient.dtype != like.dtype:
+            gradient = gradient.to(like.dtype) if self.create_graph else gradient.astype(like.dtype)
         self.add(edge, gradient)
+
+    def lifted(self, gradient: Any, like: Node | np.ndarray) -> Any:
+        """What a VJP returned, None for zero, as an array or a tensor."""
+        if gradient is None:
+            gradient = np.zeros(like.shape, like.dtype)
+        if not self.create_graph:
+            return np.asarray(gradient)
+        return gradient if isinstance(gradient, Variable) else self.like._wrap(gradient)
 
     def gather_output(self, node: Select, gradient: Any) -> None:
         """Put the gradient of one output into its place among the gradients of all."""
@@ -300,13 +313,6 @@ def _sequence(variables: Any) -> list[Any]:
 
 def _target(variable: Variable) -> Target:
     return variable if variable._node is None else variable._node
-
-
-def _metadata(target: Target) -> tuple[Any, Any]:
-    """Shape and dtype of the gradient that belongs to `target`."""
-    if isinstance(target, Node):
-        return target.shape, target.dtype
-    return target.data.shape, target.data.dtype
 
 
 def _modified(node: Node) -> RuntimeError:
