@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
+from numpy import ndarray
 
 from tinygrad_cnn.autograd import Node, Variable, backward
 from tinygrad_cnn.devices import check_cpu
@@ -100,7 +101,7 @@ class Tensor(Operators, InPlace, NumpyProtocol, DLPack):
 
     def _wrap(self, array: Any) -> Tensor:
         result = Tensor.__new__(Tensor)
-        result.data = array if type(array) is np.ndarray else np.asarray(array)
+        result.data = array if type(array) is ndarray else np.asarray(array)
         result._requires_grad = False
         result._grad = None
         result._node = None

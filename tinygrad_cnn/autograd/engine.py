@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from tinygrad_cnn.autograd.graph import Node, Select, Target, Variable
 from tinygrad_cnn.autograd.mode import set_grad_enabled
@@ -270,7 +271,7 @@ class _Pass:
         if self.needed is not None and edge not in self.needed:
             return
         like = edge if isinstance(edge, Node) else edge.data
-        if type(gradient) is not np.ndarray or self.create_graph:
+        if type(gradient) is not ndarray or self.create_graph:
             gradient = self.lifted(gradient, like)
         if gradient.shape != like.shape:
             gradient = _undo_broadcasting(node.name, gradient, like.shape)

@@ -54,6 +54,22 @@ class Primitive:
         Its VJPs.
     """
 
+    # Python finds what has a slot faster than what is in the dictionary, which is for the function's own attributes.
+    __slots__ = (
+        "name",
+        "forward",
+        "names",
+        "variadic",
+        "constants",
+        "rules",
+        "_is_told",
+        "_defaults",
+        "_arity",
+        "_plans",
+        "__dict__",
+        "__weakref__",
+    )
+
     def __init__(self, forward: Callable[..., Any], constants: Sequence[str] = ()) -> None:
         functools.update_wrapper(self, forward)
         self.name: str = forward.__name__

@@ -13,9 +13,11 @@ from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
+from numpy import asarray, ndarray
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
+from tinygrad_cnn.kernels.buffers import SMALLEST
 from tinygrad_cnn.kernels.runs import LONG_RUN, run_by_run
 from tinygrad_cnn.kernels.shapes import balanced
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
@@ -129,10 +131,10 @@ def apply(function: np.ufunc, *operands: Any) -> Array:
     The operands are arrays that broadcast, or numbers. The result is laid out like the first one that has its shape.
     """
     for x in operands:
-        if type(x) is np.ndarray and x.nbytes >= buffers.SMALLEST:
+        if type(x) is ndarray and x.nbytes >= SMALLEST:
             break
     else:  # the plainest NumPy call is the fastest
-        return np.asarray(function(*operands))
+        return asarray(function(*operands))
     arrays = [x for x in operands if type(x) is np.ndarray]
     shape = arrays[0].shape
     alike = all(x.shape == shape for x in arrays)
