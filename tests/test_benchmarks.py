@@ -50,6 +50,11 @@ def test_every_augmentation_can_be_measured() -> None:
     assert len(table_of(run.stdout)[2:]) == 3
 
 
+def test_rows_are_chosen_by_their_names() -> None:
+    run = compare(*TINY, "--what", "operations,overhead", "--only", r"^matmul|^x \* x")
+    assert [name.split()[0] for name, _ in table_of(run.stdout)[2:]] == ["matmul", "x"]
+
+
 def test_a_page_without_markers_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"{END}\n{BEGIN}\n", encoding="utf-8")
@@ -66,6 +71,7 @@ def test_wrong_options_are_named() -> None:
         ("--batch", "-1"),
         ("--peers", "x"),
         ("--threads", "0"),
+        ("--only", "("),
     ):
         run = compare(option, value)
         assert run.returncode == 2

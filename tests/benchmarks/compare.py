@@ -3,6 +3,7 @@
     python tests/benchmarks/compare.py                            everything that is installed
     python tests/benchmarks/compare.py --what train --model A,B --batch 64,256
     python tests/benchmarks/compare.py --peers torch,channels_last --threads 1
+    python tests/benchmarks/compare.py --what operations --only '^conv|pool' --peers torch
     python tests/benchmarks/compare.py --quick                    only to see that it runs
     python tests/benchmarks/compare.py --write docs/benchmarks.md
 
@@ -37,7 +38,7 @@ def main() -> None:
         pause=0.0 if options.quick else 0.05,
         steps=3 if options.quick else 10,
     )
-    rows = list(rows_of(options.what, options.model, options.batch))
+    rows = [row for row in rows_of(options.what, options.model, options.batch) if options.only.search(row.name)]
     with arena.open():
         peers = arena.peers
         lines = [table.heading(peers)]
@@ -74,6 +75,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", default=list(MODELS), type=_several(tuple(MODELS)), help=",".join(MODELS))
     parser.add_argument(
         "--batch", type=_sizes, help="batch sizes; default 64,256, for inference also 1, for memory 256"
+    )
+    parser.add_argument(
+        "--only", default="", type=_pattern, metavar="REGEX", help="rows in whose names this is found; default all"
     )
     parser.add_argument("--threads", default=cores, type=int, help=f"for every library; default {cores}, all cores")
     keys = ",".join(peer.key for peer in RIVALS)
@@ -112,6 +116,13 @@ def _sizes(text: str) -> list[int]:
     if 0 in sizes:
         raise argparse.ArgumentTypeError(f"expects positive integers but got {text!r}")
     return sizes
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"expects a regular expression but got {text!r}: {error}") from None
 
 
 def _peers(text: str) -> list[Peer]:
