@@ -31,8 +31,27 @@ class Row:
     calls: int = 1
 
 
-def _operation(name: str, function: str, *shapes: tuple[int, ...], **arguments: Any) -> Row:
-    task = {"what": "operation", "function": function, "shapes": shapes, "arguments": arguments}
+def _operation(
+    name: str,
+    function: str,
+    *shapes: tuple[int, ...],
+    draw: str = "numbers",
+    constants: dict[str, str] | None = None,
+    **arguments: Any,
+) -> Row:
+    """A row for a function of arrays of these shapes, and of constants that are named.
+
+    Both are random, and `draw` and the values of `constants` say which numbers: keys of `DRAWS` in `workers.serve`.
+    Constants have the shape of the first array.
+    """
+    task = {
+        "what": "operation",
+        "function": function,
+        "shapes": shapes,
+        "draw": draw,
+        "constants": constants or {},
+        "arguments": arguments,
+    }
     return Row(f"{name}, forward and backward", task)
 
 
@@ -86,12 +105,79 @@ OPERATIONS = (
     _operation("sort, 1024×1024", "sort", (1024, 1024)),
     _operation("topk 10, 256×1000", "topk", (256, 1000), k=10),
     _operation("pad reflect 3, 64×16×32×32", "pad", (64, 16, 32, 32), pad=(3, 3, 3, 3), mode="reflect"),
-    _operation("cross_entropy, 64×10", "cross_entropy", (64, 10)),
-    _operation("cross_entropy, 256×1000", "cross_entropy", (256, 1000)),
+    _operation("cross_entropy, 64×10", "cross_entropy", (64, 10), constants={"target": "classes"}),
+    _operation("cross_entropy, 256×1000", "cross_entropy", (256, 1000), constants={"target": "classes"}),
     _operation("huber_loss of each, 256×1000", "huber_loss", (256, 1000), (256, 1000), reduction="none"),
     _operation("huber_loss, 256×1000", "huber_loss", (256, 1000), (256, 1000)),
     _operation(
         "binary_cross_entropy_with_logits, 256×1000", "binary_cross_entropy_with_logits", (256, 1000), (256, 1000)
+    ),
+)
+
+MAPS, MATRIX, SCORES = (64, 32, 24, 24), (1024, 1024), (256, 1000)
+TO_NUMBERS, TO_FRACTIONS = {"target": "numbers"}, {"target": "fractions"}
+
+# With those above, every elementwise function that is differentiable, every activation function and every loss.
+ELEMENTWISE = (
+    *(_operation(f"{name}, 1024×1024", name, MATRIX) for name in ("neg", "abs", "sin", "cos", "square", "expm1")),
+    *(
+        _operation(f"{name}, 1024×1024", name, MATRIX, draw="fractions")
+        for name in ("sqrt", "rsqrt", "reciprocal", "log", "log1p")
+    ),
+    _operation("clamp, 1024×1024", "clamp", MATRIX, min=-1.0, max=1.0),
+    _operation("pow 2, 1024×1024", "pow", MATRIX, exponent=2),
+    _operation("pow 2.5, 1024×1024", "pow", MATRIX, draw="fractions", exponent=2.5),
+    *(
+        _operation(f"{name}, 1024×1024 and as many", name, MATRIX, MATRIX)
+        for name in ("add", "sub", "mul", "div", "maximum", "minimum")
+    ),
+    _operation("pow, 1024×1024 and as many", "pow", MATRIX, MATRIX, draw="fractions"),
+    _operation("where, 1024×1024", "where", MATRIX, MATRIX, constants={"condition": "booleans"}),
+    *(
+        _operation(f"{name}, 64×32×24×24", name, MAPS)
+        for name in (
+            "relu6",
+            "elu",
+            "selu",
+            "mish",
+            "softplus",
+            "logsigmoid",
+            "tanh",
+            "hardtanh",
+            "hardsigmoid",
+            "dropout",
+        )
+    ),
+    _operation("dropout2d 0.1, 512×64×8×8", "dropout2d", (512, 64, 8, 8), p=0.1),  # many channels: alike by chance
+    _operation("gelu, tanh, 64×32×24×24", "gelu", MAPS, approximate="tanh"),
+    _operation("prelu, 64×32×24×24", "prelu", MAPS, (32,)),
+    *(_operation(f"{name}, 256×1000", name, SCORES, dim=1) for name in ("softmax", "softmin", "log_softmax")),
+    _operation("cross_entropy from distributions, 256×1000", "cross_entropy", SCORES, constants=TO_FRACTIONS),
+    _operation(
+        "cross_entropy smoothed, 256×1000",
+        "cross_entropy",
+        SCORES,
+        constants={"target": "classes"},
+        label_smoothing=0.1,
+    ),
+    _operation("nll_loss, 256×1000", "nll_loss", SCORES, constants={"target": "classes"}),
+    *(
+        _operation(f"{name} from constants, 256×1000", name, SCORES, constants=TO_NUMBERS)
+        for name in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+    ),
+    _operation("kl_div from constants, 256×1000", "kl_div", SCORES, constants=TO_FRACTIONS, reduction="batchmean"),
+    _operation(
+        "binary_cross_entropy from constants, 256×1000",
+        "binary_cross_entropy",
+        SCORES,
+        draw="fractions",
+        constants=TO_FRACTIONS,
+    ),
+    _operation(
+        "binary_cross_entropy_with_logits from constants, 256×1000",
+        "binary_cross_entropy_with_logits",
+        SCORES,
+        constants=TO_FRACTIONS,
     ),
 )
 
@@ -125,7 +211,7 @@ def rows_of(what: list[str], models: list[str], batches: list[int] | None) -> It
                     task = {"what": kind, "model": model, "batch": batch}
                     yield Row(f"{title}, {model}, batch {batch}, per image", task, calls=batch)
         elif kind == "operations":
-            yield from OPERATIONS
+            yield from OPERATIONS + ELEMENTWISE
         elif kind == "overhead":
             yield from OVERHEAD
         elif kind == "augmentation":

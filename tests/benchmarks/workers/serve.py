@@ -18,6 +18,14 @@ from .models import MODELS, Model, batch_of, parameters
 
 Call = Callable[[], Any]
 
+#: Random numbers of a shape, by the names that rows give them.
+DRAWS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Any]] = {
+    "numbers": lambda random, shape: random.standard_normal(shape, np.float32),
+    "fractions": lambda random, shape: random.uniform(0.01, 0.99, shape).astype(np.float32),
+    "booleans": lambda random, shape: random.random(shape) < 0.5,
+    "classes": lambda random, shape: random.integers(0, shape[1], shape[0]),
+}
+
 # A call of so many seconds is a turn by itself; it does not matter to it what the caches held before.
 _LONG = 1.0
 
@@ -99,10 +107,9 @@ def _prepare(library: Library, task: dict[str, Any]) -> Call:
         return library.inference(model, parameters(model), images)
     if task["what"] == "operation":
         random = np.random.default_rng(2)
-        inputs = [random.standard_normal(shape, np.float32) for shape in task["shapes"]]
-        arguments = dict(task["arguments"])
-        if task["function"] == "cross_entropy":
-            arguments["target"] = random.integers(0, inputs[0].shape[1], len(inputs[0]))
+        inputs = [DRAWS[task["draw"]](random, tuple(shape)) for shape in task["shapes"]]
+        constants = {name: DRAWS[draw](random, inputs[0].shape) for name, draw in task["constants"].items()}
+        arguments = {**task["arguments"], **constants}
 
         def cotangent(shape: tuple[int, ...]) -> Any:
             return np.random.default_rng(3).standard_normal(shape, np.float32) if shape else np.ones((), np.float32)

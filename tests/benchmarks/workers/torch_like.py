@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from .models import LEARNING_RATE, MOMENTUM, Conv, Flatten, Layer, Linear, MaxPool, Model, ReLU
 from .serve import Call, Library, Unsupported
 
@@ -99,11 +101,12 @@ class TorchLike(Library):
         return forward_and_backward
 
     def _function(self, name: str, arguments: dict[str, Any]) -> Any:
-        if name == "cross_entropy":
-            targets = self.package.from_numpy(arguments["target"])
-            return lambda x: self.functional.cross_entropy(x, targets)
+        arrays = {key: self.images(value) for key, value in arguments.items() if isinstance(value, np.ndarray)}
+        arguments = {**arguments, **arrays}
         if name == "batch_norm":
             return lambda x, weight, bias: self.functional.batch_norm(x, None, None, weight, bias, training=True)
+        if name == "where":
+            return lambda *tensors: self.package.where(arguments["condition"], *tensors)
         if name == "einsum":
             return lambda *tensors: self.package.einsum(arguments["equation"], *tensors)
         if name == "max_unpool2d":
