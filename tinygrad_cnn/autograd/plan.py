@@ -38,9 +38,8 @@ class Plan:
 
     Attributes
     ----------
-    order : list of int, or None
-        The inputs that gradients go to, in the order in which the VJPs return these, counted among the inputs that
-        require one; None where that is their own order.
+    inputs : list of int
+        The inputs that gradients go to, in the order in which the VJPs return these.
     arguments, shapes : list of int
         Which arguments are kept, and of which just the shape.
     residuals : list of str
@@ -56,7 +55,7 @@ class Plan:
         constants), and which of the gradients that it returns are wanted (None: it returns a single one).
     """
 
-    __slots__ = ("name", "order", "arguments", "shapes", "residuals", "keeps", "output", "constants", "calls")
+    __slots__ = ("name", "inputs", "arguments", "shapes", "residuals", "keeps", "output", "constants", "calls")
 
     def __init__(
         self,
@@ -78,7 +77,7 @@ class Plan:
         self.output = "output" in asked
         kept = [*arguments, *shapes, *residuals, *(["output"] if self.output else [])]
 
-        slots: list[int] = []
+        self.inputs: list[int] = []
         self.constants: list[Any] = []
         self.calls: list[tuple[Callable[..., Any], list[int], list[int] | None]] = []
         for rule in rules:
@@ -89,9 +88,7 @@ class Plan:
             single = flags is None and len(rule.names) == 1
             returns = None if single else [i for i, is_wanted in enumerate(wanted) if is_wanted]
             self.calls.append((rule.function, picks, returns))
-            slots += [slot for served in rule.names for slot in needed.get(served, ())]
-        required = sorted(slot for positions in needed.values() for slot in positions)
-        self.order = None if slots == required else [required.index(slot) for slot in slots]
+            self.inputs += [position for served in rule.names for position in needed.get(served, ())]
 
 
 def _of_shape(ask: str) -> str:

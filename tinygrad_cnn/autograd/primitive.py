@@ -134,7 +134,6 @@ class Primitive:
                 return self._call_variadic(args)
         # Every operation of every model comes through here: one pass over the arguments, and few calls.
         arrays = []
-        edges: list[Target] = []
         source: Variable | None = None
         pattern = 0  # a bit for each argument that requires a gradient
         bit = 1
@@ -144,7 +143,6 @@ class Primitive:
                 arrays.append(argument.data)
                 if argument._requires_grad:
                     pattern |= bit
-                    edges.append(argument._node or argument)
             else:
                 arrays.append(argument)
             bit += bit
@@ -157,14 +155,14 @@ class Primitive:
         else:
             output = self.forward(*arrays)
         if type(output) is Residuals or type(output) is tuple:
-            return self._finish(args, arrays, args, source, edges, pattern, output)
+            return self._finish(args, arrays, args, source, pattern, output)
         result = source._wrap(output)
         data = result.data
         if data.base is not None or data is arrays[0] or data is arrays[-1]:
             _share_version(result, args)
         if pattern and mode.recording:
             plan = self._plans.get(pattern) or self._make_plan(pattern)
-            self._tie(result, plan, edges, args, arrays, _NO_RESIDUALS)
+            self._tie(result, plan, args, arrays, _NO_RESIDUALS)
         return result
 
     def _call_variadic(self, args: tuple[Any, ...]) -> Any:
@@ -181,8 +179,7 @@ class Primitive:
         output = self.forward(*arrays[0], **dict(zip(self.names[1:], arrays[1:], strict=True)))
         if source is None:
             return _value(output)
-        edges = [x._node or x for x, flag in zip(inputs, flags, strict=True) if flag]
-        return self._finish(args, arrays, inputs, source, edges, flags if edges else None, output)
+        return self._finish(args, arrays, inputs, source, flags if any(flags) else None, output)
 
     def _finish(
         self,
@@ -190,7 +187,6 @@ class Primitive:
         arrays: list[Any],
         inputs: tuple[Any, ...],
         source: Variable,
-        edges: list[Target],
         pattern: Any,
         output: Any,
     ) -> Any:
@@ -205,48 +201,36 @@ class Primitive:
         if pattern and mode.recording:
             plan = self._plans.get(pattern) or self._make_plan(pattern)
             if type(output) is tuple:
-                self._tie_several(results, plan, edges, args, arrays, residuals)
+                self._tie_several(results, plan, args, arrays, residuals)
             else:
-                self._tie(results[0], plan, edges, args, arrays, residuals)
+                self._tie(results[0], plan, args, arrays, residuals)
         return results if type(output) is tuple else results[0]
 
     def _tie(
-        self,
-        result: Variable,
-        plan: Plan,
-        edges: list[Target],
-        args: tuple[Any, ...],
-        arrays: list[Any],
-        residuals: dict[str, Any],
+        self, result: Variable, plan: Plan, args: tuple[Any, ...], arrays: list[Any], residuals: dict[str, Any]
     ) -> None:
         """Make the node of a call, and let what came out know that the node made it."""
         data = result.data
         dtype = data.dtype
-        if plan.order is not None:
-            edges = [edges[i] for i in plan.order]
-        if edges and dtype.kind == "f":
-            result._node = node = Node(plan, edges, data.shape, dtype)
+        if plan.inputs and dtype.kind == "f":
+            result._node = node = self._node(plan, args, arrays, residuals, data.shape, dtype)
             result._requires_grad = True
             if plan.output:
                 node.output = data, result._version, None
-            if plan.keeps:
-                node.saved = self._kept(plan, args, arrays, residuals)
 
     def _tie_several(
         self,
         results: tuple[Variable, ...],
         plan: Plan,
-        edges: list[Target],
         args: tuple[Any, ...],
         arrays: list[Any],
         residuals: dict[str, Any],
     ) -> None:
         """As `_tie`, for several outputs: each floating one hangs on a node that selects it."""
-        edges = edges if plan.order is None else [edges[i] for i in plan.order]
-        if not edges:
+        if not plan.inputs:
             return
-        node = Node(plan, edges, tuple(x.data.shape for x in results), tuple(x.data.dtype for x in results))
-        node.saved = self._kept(plan, args, arrays, residuals)
+        shapes, dtypes = tuple(x.data.shape for x in results), tuple(x.data.dtype for x in results)
+        node = self._node(plan, args, arrays, residuals, shapes, dtypes)
         selects = []
         for index, result in enumerate(results):
             select = Select(node, index)
@@ -257,16 +241,30 @@ class Primitive:
         if plan.output:
             node.output = tuple(x.data for x in results), [x._version for x in results], selects
 
-    def _kept(self, plan: Plan, args: tuple[Any, ...], arrays: list[Any], residuals: dict[str, Any]) -> list[Any]:
-        """What the VJPs asked for, but for the output."""
-        kept = []
-        for position in plan.arguments:
-            kept.append(args[position])
-        for position in plan.shapes:
-            kept.append(_shape(arrays[position]))
-        for name in plan.residuals:
-            kept.append(self._residual(residuals, name))
-        return kept
+    def _node(
+        self,
+        plan: Plan,
+        args: tuple[Any, ...],
+        arrays: list[Any],
+        residuals: dict[str, Any],
+        shape: Any,
+        dtype: Any,
+    ) -> Node:
+        """The node of a call, with where gradients go and with what the VJPs asked for, but for the output."""
+        inputs = args[0] if self.variadic else args
+        edges: list[Target] = []
+        for position in plan.inputs:
+            edges.append(inputs[position]._node or inputs[position])
+        node = Node(plan, edges, shape, dtype)
+        if plan.keeps:
+            node.saved = saved = []
+            for position in plan.arguments:
+                saved.append(args[position])
+            for position in plan.shapes:
+                saved.append(_shape(arrays[position]))
+            for name in plan.residuals:
+                saved.append(self._residual(residuals, name))
+        return node
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """Arguments in the order of the signature, defaults filled in; variadic ones as one tuple in front."""
