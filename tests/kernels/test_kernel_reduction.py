@@ -95,6 +95,17 @@ def test_infinities_and_nan_go_where_they_belong(shape, ufunc):
             np.testing.assert_allclose(reduce(ufunc, x, (axis,)), ufunc.reduce(x, axis=axis, keepdims=True), rtol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("n", [3, 16, 20, 32])
+def test_short_rows_with_gaps_are_reduced_by_columns(n, dtype):
+    x = np.random.default_rng(0).standard_normal((50, 2 * n)).astype(dtype)
+    for rows in (x[:, :n], x[:, ::2], x[:, ::-2]):
+        out = np.empty(50, dtype)
+        for call in reduction.by_columns(np.maximum, rows, out):
+            call()
+        np.testing.assert_array_equal(out, rows.max(1))
+
+
 def test_long_sums_stay_exact():
     x = np.random.default_rng(0).random((4, 300_000), np.float32)
     for array in (x, np.asfortranarray(x)):

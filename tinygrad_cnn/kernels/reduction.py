@@ -253,7 +253,9 @@ def by_columns(ufunc: np.ufunc, x: Array, out: Array) -> list[Call]:
     """
     calls: list[Call] = []
     m, n = x.shape
-    together = _TOGETHER // x.itemsize if n % (_TOGETHER // x.itemsize) == 0 and n >= _TOGETHER else 1
+    together = _TOGETHER // x.itemsize
+    if n < _TOGETHER or n % together or x.strides[1] != x.itemsize:
+        together = 1
     left = buffers.scratch("left", (m, together), x.dtype) if together > 1 else out.reshape(m, 1)
     step = max(1, _COLUMNS_BLOCK // n)
     for start in range(0, m, step):
