@@ -356,13 +356,25 @@ def cross_entropy(
     if hasattr(target, "dtype") and target.dtype.kind == "f":
         expected, divisor = _mixed_target(operation, input, target, weights, smoothing)
         expected = expected if input.ndim > 1 else unsqueeze(expected, 0)
-        losses = _cross_entropy(batched, expected, _divisor(reduction, divisor))
+        if 0 in batched.shape:
+            losses = _of_nothing(batched * expected, _divisor(reduction, divisor))
+        else:
+            losses = _cross_entropy(batched, expected, _divisor(reduction, divisor))
     else:
         classes, counted = _classes(operation, input, target, ignore_index)
         used, divisor = _used(input, classes, counted, weights)
-        labels = _labels(input.dtype, _class_count(input), classes, counted, used, weights, smoothing)
-        losses = _class_cross_entropy(batched, labels, _divisor(reduction, divisor))
+        if 0 in batched.shape:
+            losses = _of_nothing(batched, _divisor(reduction, divisor))
+        else:
+            labels = _labels(input.dtype, _class_count(input), classes, counted, used, weights, smoothing)
+            losses = _class_cross_entropy(batched, labels, _divisor(reduction, divisor))
     return squeeze(losses, 0) if input.ndim == 1 and reduction == "none" else losses
+
+
+def _of_nothing(terms: Array, divisor: float | None) -> Array:
+    """The losses without scores: no samples, or sums of no terms; combined as by `_combined`."""
+    losses = sum(terms, 1)
+    return losses if divisor is None else sum(losses) / divisor
 
 
 def _labels(
@@ -396,7 +408,7 @@ def _mixed_target(
         raise TypeError(f"{operation}: target expects the dtype of input, {input.dtype}, but has {target.dtype}")
     dim = 0 if input.ndim == 1 else 1
     count = input.shape[dim]
-    expected = target * (1 - smoothing) + smoothing / count if smoothing else target
+    expected = target * (1 - smoothing) + smoothing / max(count, 1) if smoothing else target
     if weights is not None:
         expected = expected * weights.reshape((-1,) + (1,) * (input.ndim - dim - 1))
     samples = 1
