@@ -315,8 +315,10 @@ def limited(x: Array, low: float, high: float) -> Array:
         return np.asarray(np.clip(x, low, high))
     out = empty_like(x)
     bounds = number(low, x.dtype), number(high, x.dtype)
-    blocks: list[tuple[slice, ...]] = slices(x, _LONG_BLOCK) if x.size >= _LARGE else [()]
-    parallel_calls(lambda part: [_call(np.clip, x[part], *bounds, out[part])], blocks)
+    if x.size < _LARGE:
+        x.clip(*bounds, out)
+    else:
+        parallel_calls(lambda part: [partial(x[part].clip, *bounds, out[part])], slices(x, _LONG_BLOCK))
     return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_tensor
@@ -114,25 +115,30 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     ValueError
         If the shapes do not fit.
     """
-    for name, x in (("input", input), ("weight", weight)):
-        check_tensor("linear", name, x)
-    fits = weight.ndim in (1, 2) and input.ndim >= 1 and input.shape[-1] == weight.shape[-1]
-    if not fits:
-        raise ValueError(
-            f"linear: weight expects (out, in) with in = {input.shape[-1] if input.ndim else 'input.shape[-1]'} "
-            f"but has shape {tuple(weight.shape)} (input {tuple(input.shape)})"
-        )
+    check_tensor("linear", "input", input)
+    check_tensor("linear", "weight", weight)
     if bias is not None:
         check_tensor("linear", "bias", bias)
-    if bias is not None and tuple(bias.shape) not in (tuple(weight.shape[:-1]), (1,), ()):
-        raise ValueError(f"linear: bias expects shape {tuple(weight.shape[:-1])} but has {tuple(bias.shape)}")
+    shape = input.shape
+    _check_linear(shape, weight.shape, None if bias is None else bias.shape)
     if weight.ndim == 1:
         y = matmul(input, weight)
         return y if bias is None else y + bias
-    dtypes = {x.dtype for x in (input, weight, bias) if x is not None}
-    if len(dtypes) > 1:
-        raise TypeError(f"linear: expected one dtype but got {sorted(map(str, dtypes))}")
-    if input.ndim == 2:
+    if weight.dtype != input.dtype or (bias is not None and bias.dtype != input.dtype):
+        dtypes = {str(x.dtype) for x in (input, weight, bias) if x is not None}
+        raise TypeError(f"linear: expected one dtype but got {sorted(dtypes)}")
+    if len(shape) == 2:
         return _linear(input, weight, bias)
-    rows = reshape(input, (math.prod(input.shape[:-1]), input.shape[-1]))
-    return reshape(_linear(rows, weight, bias), (*input.shape[:-1], weight.shape[0]))
+    rows = reshape(input, (math.prod(shape[:-1]), shape[-1]))
+    return reshape(_linear(rows, weight, bias), (*shape[:-1], weight.shape[0]))
+
+
+@lru_cache(maxsize=512)
+def _check_linear(input: tuple[int, ...], weight: tuple[int, ...], bias: tuple[int, ...] | None) -> None:
+    if len(weight) not in (1, 2) or not input or input[-1] != weight[-1]:
+        raise ValueError(
+            f"linear: weight expects (out, in) with in = {input[-1] if input else 'input.shape[-1]'} "
+            f"but has shape {weight} (input {input})"
+        )
+    if bias is not None and bias not in (weight[:-1], (1,), ()):
+        raise ValueError(f"linear: bias expects shape {weight[:-1]} but has {bias}")
