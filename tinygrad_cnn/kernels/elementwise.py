@@ -335,7 +335,8 @@ def relu_grad(g: Array, y: Array) -> Array:
     The selection is exact: where ``y <= 0`` the result is 0 even if `g` is infinite or NaN.
     """
     if g.size < _MIDDLE or g.shape != y.shape:
-        return np.where(y > 0, g, g.dtype.type(0))
+        zero = number(0, g.dtype)
+        return np.where(y > zero, g, zero)
     out = empty_like(y, g.dtype)
 
     def plan(part: tuple[slice, ...]) -> list[Call]:

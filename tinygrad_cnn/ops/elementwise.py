@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy import ndarray
 
 from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_tensor
@@ -70,8 +71,8 @@ def mul(input: Array, other: Array) -> Array:
 
 
 def _times(g, x):
-    """``mul(g, x)``; of small arrays that are alike, what NumPy makes of them: graphs have many of these."""
-    if type(g) is type(x) is np.ndarray and g.dtype is x.dtype and g.shape == x.shape and g.nbytes < SMALLEST:
+    """``mul(g, x)``; of small arrays of one dtype, what NumPy makes of them: graphs have many of these."""
+    if type(g) is type(x) is ndarray and g.dtype is x.dtype and g.nbytes < SMALLEST:
         return np.multiply(g, x)
     return mul(g, x)
 
@@ -247,12 +248,12 @@ def tanh(input: Array) -> Array:
 
 @tanh.vjp("input")
 def _(g, output):
-    return _tanh_grad(g, output)
+    return _tanh_grad.forward(g, output) if type(g) is ndarray else _tanh_grad(g, output)
 
 
 @primitive
 def _tanh_grad(g: Array, output: Array) -> Array:
-    if output.nbytes < SMALLEST and g.shape == output.shape and output.itemsize > 2:
+    if output.nbytes < SMALLEST and output.itemsize > 2:
         return np.asarray(g * (1 - output * output))  # graphs have many of these
     return kernels.blockwise(tanh_grad, g, output)
 
