@@ -248,7 +248,8 @@ def tanh(input: Array) -> Array:
 
 @tanh.vjp("input")
 def _(g, output):
-    return _tanh_grad.forward(g, output) if type(g) is ndarray else _tanh_grad(g, output)
+    gradient = _tanh_grad.forward if type(g) is ndarray else _tanh_grad
+    return gradient(g, output)
 
 
 @primitive
