@@ -88,6 +88,31 @@ def test_a_large_mean_costs_the_variance_no_digits():
     assert np.abs(y).max() < 1e-4
 
 
+@pytest.mark.parametrize("axes", [(0, 2, 3), (2, 3)], ids=["channels", "images"])
+def test_statistics_that_are_not_numbers_do_not_change_the_others(axes):
+    x, g = RANDOM.standard_normal((2, 6, 3, 9, 9)).astype(np.float32)
+    x += 1000
+    spoilt = x.copy()
+    spoilt[:, 0] = np.nan
+    weight, bias = np.ones((1, 1, 1, 1), np.float32), np.zeros((1, 1, 1, 1), np.float32)
+    results = []
+    for values in (x, spoilt):
+        y, mean, var = normalize.standardize(values, axes, 1e-5, weight, bias)
+        statistics = mean, 1 / np.sqrt(var + np.float32(1e-5))
+        again = normalize.normalize(values, *statistics, weight, bias)
+        by_x = normalize.normalize_grad(g, values, *statistics, weight)[0]
+        results.append([each[:, 1:] for each in (y, mean, var, again, by_x)])
+    for clean, beside in zip(*results, strict=True):
+        np.testing.assert_array_equal(clean, beside)
+
+
+def test_squares_that_overflow_leave_the_variance_finite():
+    x = (1e20 + 1e16 * RANDOM.standard_normal((8, 3, 5))).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        var = normalize.moments(x, (0, 2))[1]
+    np.testing.assert_allclose(var, x.astype(float).var((0, 2), keepdims=True), rtol=1e-2)
+
+
 def test_bits_do_not_depend_on_the_number_of_threads():
     x, g = RANDOM.standard_normal((2, 64, 8, 12, 12)).astype(np.float32)
     weight = RANDOM.standard_normal((1, 8, 1, 1)).astype(np.float32)

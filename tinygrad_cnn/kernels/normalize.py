@@ -33,8 +33,8 @@ _ONCE = 1 << 19
 
 
 def _far(mean: Array, var: Array) -> bool:
-    """Whether the mean of the squares less the square of the mean would cost digits."""
-    return bool((mean * mean > 16 * var).any())
+    """Whether the mean of the squares less the square of the mean cost digits, or was infinity less infinity."""
+    return not (mean * mean <= 16 * var).all()
 
 
 def _shape_of_moments(x: Array, axes: Shape) -> Shape:
@@ -192,7 +192,8 @@ def normalize(x: Array, mean: Array, rstd: Array, weight: Array, bias: Array) ->
 
 def _centred(x: Array, mean: Array, rstd: Array) -> tuple[Array, Array]:
     """`x` and its mean; less the mean where that is so large that ``x rstd - mean rstd`` would lose digits."""
-    return (x - mean, mean - mean) if np.absolute(mean * rstd).max() > 16 else (x, mean)
+    far = (np.absolute(mean * rstd) > 16).any()  # also if the statistics of others are NaN
+    return (x - mean, mean - mean) if far else (x, mean)
 
 
 def normalize_grad(g: Array, x: Array, mean: Array, rstd: Array, weight: Array) -> tuple[Array, Array, Array]:
