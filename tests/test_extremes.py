@@ -25,3 +25,33 @@ def test_the_cross_entropy_of_nothing_is_0_and_so_is_its_gradient(shape, smoothi
         assert not each.data.any()
         F.cross_entropy(x, target, reduction="sum", label_smoothing=smoothing).backward()
         assert x.grad.shape == shape
+
+
+# -------------------------------------------------------------------------------------------- infinity
+
+LARGEST = np.finfo(np.float32).max
+
+
+@pytest.mark.parametrize("number", [LARGEST, -LARGEST, 2e38])
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_smooth_activations_of_the_largest_numbers_are_finite(number, requires_grad):
+    x = tg.full((4000,), number, requires_grad=requires_grad)
+    limit = max(number, 0.0)
+    for function in (F.gelu, lambda x: F.gelu(x, "tanh"), F.silu, F.mish, F.softplus):
+        np.testing.assert_allclose(function(x).data, limit, rtol=1e-6)
+
+
+@pytest.mark.parametrize("number", [LARGEST, -LARGEST, 2e38])
+def test_losses_of_the_largest_differences_are_finite(number):
+    x, zeros = tg.full((4,), number), tg.zeros(4)
+    np.testing.assert_allclose(F.huber_loss(x, zeros, reduction="none", delta=0.5).data, abs(number) / 2, rtol=1e-6)
+    np.testing.assert_allclose(F.smooth_l1_loss(x, zeros, reduction="none").data, abs(number), rtol=1e-6)
+
+
+@pytest.mark.parametrize("weights", [[np.inf, 0.5], [np.nan, -2.0], [-np.inf, 1.0]])
+@pytest.mark.parametrize("count", [4, 70_000])
+def test_a_weight_of_prelu_that_is_no_number_leaves_positive_numbers_alone(weights, count):
+    x = RANDOM.standard_normal((2, 2, count)).astype(np.float32)
+    weight = np.array(weights, np.float32)
+    y = F.prelu(tg.tensor(x), tg.tensor(weight)).data
+    np.testing.assert_array_equal(y, np.where(x > 0, x, weight[:, None] * x))

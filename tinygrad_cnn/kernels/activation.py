@@ -197,8 +197,8 @@ def gelu_tanh(x: Array, out: Array) -> Steps:
     """``x (1 + tanh(a x + b x³)) / 2``."""
     yield from _gelu_tangent(x, out)
     yield np.add, out, 1, out
+    yield np.multiply, out, 0.5, out  # before x comes in, which could overflow
     yield np.multiply, out, x, out
-    yield np.multiply, out, 0.5, out
 
 
 def gelu_tanh_slope(x: Array, out: Array, slope: Array) -> Steps:
@@ -216,8 +216,8 @@ def gelu_tanh_slope(x: Array, out: Array, slope: Array) -> Steps:
     yield np.add, tangent, 1, tangent
     yield np.add, slope, tangent, slope
     yield np.multiply, slope, 0.5, slope
-    yield np.multiply, tangent, x, out
-    yield np.multiply, out, 0.5, out
+    yield np.multiply, tangent, 0.5, out
+    yield np.multiply, out, x, out
 
 
 def mish(x: Array, out: Array) -> Steps:
@@ -341,8 +341,8 @@ def log_sigmoid_slope(x: Array, out: Array, slope: Array) -> Steps:
 def leaky(weight: Array, x: Array, out: Array, *, either: np.ufunc | None) -> Steps:
     """``x`` where it is positive, else ``weight * x``.
 
-    `either` is `maximum` where every weight is above 0 and at most 1, `minimum` where every weight is at least 1 and
-    finite, and else None.
+    `either` is `maximum` where every weight is above 0 and at most 1, `minimum` where every weight is at least 1,
+    and else None. All are finite.
     """
     if either is not None:
         yield np.multiply, x, weight, out

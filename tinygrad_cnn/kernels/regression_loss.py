@@ -54,7 +54,7 @@ def huber(target: Array, x: Array, out: Array, *, delta: float) -> Steps:
     yield np.clip, difference, -delta, delta, out
     yield np.multiply, out, 0.5, out
     yield np.subtract, difference, out, difference
-    yield np.add, difference, difference, difference
+    yield np.add, out, out, out
     yield np.multiply, difference, out, out
 
 

@@ -55,7 +55,9 @@ def leaky_relu(input: Array, negative_slope: float = 0.01, inplace: bool = False
 def _leaky_relu(input: Array, weight: Array) -> Array:
     slopes = np.asarray(weight, input.dtype)
     low, high = slopes.min(initial=np.inf), slopes.max(initial=0)
-    either = np.maximum if low > 0 and high <= 1 else np.minimum if low >= 1 and high < np.inf else None
+    if not (low > -np.inf and high < np.inf):  # times 0 these are NaN, where x is positive too
+        return blockwise(kernels.leaky_grad, input, slopes, input)
+    either = np.maximum if low > 0 and high <= 1 else np.minimum if low >= 1 else None
     return blockwise(kernels.leaky, slopes, input, either=either)
 
 
