@@ -31,6 +31,11 @@ class Row:
     calls: int = 1
 
 
+def _drawn(below: int, *shape: int) -> dict[str, Any]:
+    """An argument that is an array of whole numbers from 0 on, or, for 2, of booleans: a worker draws it."""
+    return {"below": below, "shape": shape}
+
+
 def _operation(
     name: str,
     function: str,
@@ -42,7 +47,7 @@ def _operation(
     """A row for a function of arrays of these shapes, and of constants that are named.
 
     Both are random, and `draw` and the values of `constants` say which numbers: keys of `DRAWS` in `workers.serve`.
-    Constants have the shape of the first array.
+    Constants have the shape of the first array. Others, places and masks, are `arguments` that are `_drawn`.
     """
     task = {
         "what": "operation",
@@ -181,6 +186,69 @@ ELEMENTWISE = (
     ),
 )
 
+NORMS_AND_REDUCTIONS = (
+    _operation("batch_norm in evaluation, 64×32×24×24", "batch_norm in evaluation", MAPS, (32,), (32,)),
+    _operation("layer_norm 128, 64×128", "layer_norm", (64, 128), (128,), (128,), normalized_shape=(128,)),
+    _operation("layer_norm 512, 256×512", "layer_norm", (256, 512), (512,), (512,), normalized_shape=(512,)),
+    _operation("layer_norm 32×24×24, 64×32×24×24", "layer_norm", MAPS, normalized_shape=MAPS[1:]),
+    _operation("sum of all, 1024×1024", "sum", MATRIX),
+    _operation("sum of rows, 1024×1024", "sum", MATRIX, dim=1),
+    _operation("mean of channels, 64×32×24×24", "mean", MAPS, dim=(2, 3)),
+    _operation("var of rows, 1024×1024", "var", MATRIX, dim=1),
+    _operation("std of channels, 64×32×24×24", "std", MAPS, dim=(2, 3)),
+    _operation("amax of rows, 1024×1024", "amax", MATRIX, dim=1),
+    _operation("max with its places, 1024×1024", "max", MATRIX, dim=1),
+    _operation("logsumexp, 256×1000", "logsumexp", SCORES, dim=1),
+    _operation("prod of columns, 1024×1024", "prod", MATRIX, dim=0),
+    _operation("prod, 256×64", "prod", (256, 64), dim=1),
+    _operation("norm, 256×128", "norm", (256, 128), dim=1),
+    _operation("norm of all, 256×1000", "norm", SCORES),
+    _operation("sort descending, 256×1000", "sort", SCORES, descending=True),
+)
+
+SHAPES_AND_PLACES = (
+    _operation("gather, 256×1000", "gather", SCORES, dim=1, index=_drawn(1000, *SCORES)),
+    _operation("gather one of each row, 256×1000", "gather", SCORES, dim=1, index=_drawn(1000, 256, 1)),
+    _operation("scatter_add, 256×1000", "scatter_add", SCORES, SCORES, dim=1, index=_drawn(1000, *SCORES)),
+    _operation("masked_fill, 8×8×128×128", "masked_fill", (8, 8, 128, 128), mask=_drawn(2, 128, 128), value=-1e9),
+    _operation("x[index], rows of 10000×64 at 64×32", "getitem", (10_000, 64), index=_drawn(10_000, 64, 32)),
+    _operation("x[mask], 256×1000", "getitem", SCORES, index=_drawn(2, *SCORES)),
+    _operation("x[::2, 1:], 1024×1024", "slice", MATRIX),
+    _operation("cat along rows, 256×1000", "cat", SCORES, SCORES, dim=1),
+    _operation("cat along channels, 64×32×24×24", "cat", MAPS, MAPS, dim=1),
+    _operation("stack, 32 of 3×32×32", "stack", *((3, 32, 32),) * 32),
+    _operation("split in 4, 1024×1024", "split", MATRIX, split_size_or_sections=256, dim=1),
+    _operation("chunk in 2, 64×32×24×24", "chunk", MAPS, chunks=2, dim=1),
+    _operation("unbind, 32×128×64", "unbind", (32, 128, 64)),
+    _operation("tile 2×2, 256×1000", "tile", SCORES, dims=(2, 2)),
+    _operation("repeat 4 times, 256×1000", "repeat", SCORES, repeats=(4, 1)),
+    _operation("expand to 64×32×24×24", "expand", (1, 32, 1, 1), size=MAPS),
+    _operation("roll, 64×32×24×24", "roll", MAPS, shifts=(1, 2), dims=(2, 3)),
+    _operation("flip, 64×32×24×24", "flip", MAPS, dims=(3,)),
+    _operation("tril, 1024×1024", "tril", MATRIX),
+    _operation("triu, 64×128×128", "triu", (64, 128, 128), diagonal=1),
+    _operation("transposed copy, 1024×1024", "permuted copy", MATRIX, dims=(1, 0)),
+    _operation("permuted copy, 8×128×8×64", "permuted copy", (8, 128, 8, 64), dims=(0, 2, 1, 3)),
+    _operation("flatten, 64×32×24×24", "flatten", MAPS, start_dim=1),
+    _operation("pad constant 3, 64×16×32×32", "pad", (64, 16, 32, 32), pad=(3, 3, 3, 3)),
+    _operation("pad replicate 3, 64×16×32×32", "pad", (64, 16, 32, 32), pad=(3, 3, 3, 3), mode="replicate"),
+    _operation("pad circular 3, 64×16×32×32", "pad", (64, 16, 32, 32), pad=(3, 3, 3, 3), mode="circular"),
+)
+
+PRODUCTS = (
+    _operation("outer, 1000 and 1000", "outer", (1000,), (1000,)),
+    _operation("matmul of a vector, 1000×1000", "matmul", (1000, 1000), (1000,)),
+    _operation("matmul of vectors, 100000", "matmul", (100_000,), (100_000,)),
+    _operation("matmul 64×64", "matmul", (64, 64), (64, 64)),
+    _operation("matmul of a batch, 64×64×64", "matmul", (64, 64, 64), (64, 64, 64)),
+    _operation("matmul of a batch and one, 64×128×64 and 64×64", "matmul", (64, 128, 64), (64, 64)),
+    _operation("linear 784→128, batch 64", "linear", (64, 784), (128, 784), (128,)),
+    _operation("linear 256→256, 8×128×256", "linear", (8, 128, 256), (256, 256), (256,)),
+    _operation(
+        "einsum bhqk,bhkd→bhqd, 8×8×128×64", "einsum", (8, 8, 128, 128), (8, 8, 128, 64), equation="bhqk,bhkd->bhqd"
+    ),
+)
+
 REPEATS = 1000
 OVERHEAD = (
     Row("x * x, 10 elements, forward, recorded", {"what": "overhead", "kind": "forward mul"}, calls=REPEATS),
@@ -211,7 +279,7 @@ def rows_of(what: list[str], models: list[str], batches: list[int] | None) -> It
                     task = {"what": kind, "model": model, "batch": batch}
                     yield Row(f"{title}, {model}, batch {batch}, per image", task, calls=batch)
         elif kind == "operations":
-            yield from OPERATIONS + ELEMENTWISE
+            yield from OPERATIONS + ELEMENTWISE + NORMS_AND_REDUCTIONS + SHAPES_AND_PLACES + PRODUCTS
         elif kind == "overhead":
             yield from OVERHEAD
         elif kind == "augmentation":

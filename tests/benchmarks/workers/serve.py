@@ -57,7 +57,8 @@ class Library:
     def operation(self, function: str, inputs: list[Any], cotangent: Any, arguments: dict[str, Any]) -> Call:
         """Prepare one operation, forward and backward.
 
-        `cotangent` is a function from the output's shape to the array that the backward pass starts from.
+        All `inputs` get a gradient; arrays among the `arguments`, places and masks, do not. `cotangent` is a function
+        from the shape of an output to the array that the backward pass starts from.
         """
         raise Unsupported
 
@@ -109,7 +110,8 @@ def _prepare(library: Library, task: dict[str, Any]) -> Call:
         random = np.random.default_rng(2)
         inputs = [DRAWS[task["draw"]](random, tuple(shape)) for shape in task["shapes"]]
         constants = {name: DRAWS[draw](random, inputs[0].shape) for name, draw in task["constants"].items()}
-        arguments = {**task["arguments"], **constants}
+        drawn = {name: _argument(value, random) for name, value in task["arguments"].items()}
+        arguments = {**drawn, **constants}
 
         def cotangent(shape: tuple[int, ...]) -> Any:
             return np.random.default_rng(3).standard_normal(shape, np.float32) if shape else np.ones((), np.float32)
@@ -121,6 +123,13 @@ def _prepare(library: Library, task: dict[str, Any]) -> Call:
         matrices = np.eye(2, 3) + random.uniform(-0.2, 0.2, (len(images), 2, 3))
         return library.affine(images, matrices.astype(np.float32), task["mode"])
     return library.overhead(task["kind"], np.linspace(0.99, 1.01, 10, dtype=np.float32), task["repeats"])
+
+
+def _argument(value: Any, random: np.random.Generator) -> Any:
+    """An argument of a row: as it is, or what is to be drawn."""
+    if not isinstance(value, dict):
+        return value
+    return random.integers(0, value["below"], value["shape"]).astype(bool if value["below"] == 2 else np.int64)
 
 
 def _turn(call: Call, seconds: float) -> float:

@@ -10,6 +10,9 @@ import numpy as np
 from .models import LEARNING_RATE, MOMENTUM, Conv, Flatten, Layer, Linear, MaxPool, Model, ReLU
 from .serve import Call, Library, Unsupported
 
+# Functions whose arrays of four dimensions are stacks of matrices.
+NO_IMAGES = frozenset({"einsum", "masked_fill", "matmul", "permuted copy"})
+
 
 class TorchLike(Library):
     """A library with PyTorch's names.
@@ -87,12 +90,25 @@ class TorchLike(Library):
 
     def operation(self, function: str, inputs: list[Any], cotangent: Any, arguments: dict[str, Any]) -> Call:
         """Run a function of the library and differentiate it with respect to all inputs."""
-        first, *others = inputs
-        tensors = [self.images(first), *(self.weight(array) for array in others)]
+        package = self.package
+        images = package.from_numpy if function in NO_IMAGES else self.images
+        tensors = [images(array) if array.shape == inputs[0].shape else self.weight(array) for array in inputs]
         for tensor in tensors:
             tensor.requires_grad_()
-        package, operation = self.package, self._function(function, arguments)
-        g = self.images(cotangent(tuple(operation(*tensors).shape)))
+        constants = {
+            name: images(value) if isinstance(value, np.ndarray) else value for name, value in arguments.items()
+        }
+        operation = self._function(function, constants)
+        y = operation(*tensors)
+        if isinstance(y, (tuple, list)):
+            each_g = [images(cotangent(tuple(part.shape))) for part in y]
+
+            def all_forward_and_backward() -> Any:
+                y = operation(*tensors)
+                return (*(part.detach() for part in y), *package.autograd.grad(y, tensors, each_g))
+
+            return all_forward_and_backward
+        g = images(cotangent(tuple(y.shape)))
 
         def forward_and_backward() -> Any:
             y = operation(*tensors)
@@ -101,20 +117,31 @@ class TorchLike(Library):
         return forward_and_backward
 
     def _function(self, name: str, arguments: dict[str, Any]) -> Any:
-        arrays = {key: self.images(value) for key, value in arguments.items() if isinstance(value, np.ndarray)}
-        arguments = {**arguments, **arrays}
-        if name == "batch_norm":
-            return lambda x, weight, bias: self.functional.batch_norm(x, None, None, weight, bias, training=True)
-        if name == "where":
-            return lambda *tensors: self.package.where(arguments["condition"], *tensors)
-        if name == "einsum":
-            return lambda *tensors: self.package.einsum(arguments["equation"], *tensors)
-        if name == "max_unpool2d":
-            pool, unpool = self.functional.max_pool2d, self.functional.max_unpool2d
-            return lambda x: unpool(*pool(x, **arguments, return_indices=True), **arguments)
-        home = self.functional if hasattr(self.functional, name) else self.package
-        function = getattr(home, name)
-        if name in ("sort", "topk"):
+        package, functional = self.package, self.functional
+        calls: dict[str, Any] = {
+            "batch_norm": lambda x, *w: functional.batch_norm(x, None, None, *w, training=True),
+            "batch_norm in evaluation": lambda x, *w: functional.batch_norm(
+                x, package.zeros(x.shape[1]), package.ones(x.shape[1]), *w
+            ),
+            "cat": lambda *tensors: package.cat(tensors, **arguments),
+            "einsum": lambda *tensors: package.einsum(arguments["equation"], *tensors),
+            "expand": lambda x: x.expand(*arguments["size"]),
+            "getitem": lambda x: x[arguments["index"]],
+            "layer_norm": lambda x, *w: functional.layer_norm(x, arguments["normalized_shape"], *w),
+            "max_unpool2d": lambda x: functional.max_unpool2d(
+                *functional.max_pool2d(x, **arguments, return_indices=True), **arguments
+            ),
+            "permuted copy": lambda x: package.permute(x, **arguments).contiguous(),
+            "repeat": lambda x: x.repeat(*arguments["repeats"]),
+            "scatter_add": lambda x, src: package.scatter_add(x, src=src, **arguments),
+            "slice": lambda x: x[::2, 1:],
+            "stack": lambda *tensors: package.stack(tensors, **arguments),
+            "where": lambda *tensors: package.where(arguments["condition"], *tensors),
+        }
+        if name in calls:
+            return calls[name]
+        function = getattr(functional if hasattr(functional, name) else package, name)
+        if name in ("max", "sort", "topk"):
             return lambda x: function(x, **arguments).values
         return lambda *tensors: function(*tensors, **arguments)
 
