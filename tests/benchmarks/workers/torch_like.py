@@ -99,20 +99,19 @@ class TorchLike(Library):
             name: images(value) if isinstance(value, np.ndarray) else value for name, value in arguments.items()
         }
         operation = self._function(function, constants)
-        y = operation(*tensors)
-        if isinstance(y, (tuple, list)):
-            each_g = [images(cotangent(tuple(part.shape))) for part in y]
 
-            def all_forward_and_backward() -> Any:
-                y = operation(*tensors)
-                return (*(part.detach() for part in y), *package.autograd.grad(y, tensors, each_g))
+        def outputs() -> Any:
+            y = operation(*tensors)
+            return y if isinstance(y, (tuple, list)) else (y,)
 
-            return all_forward_and_backward
-        g = images(cotangent(tuple(y.shape)))
+        cotangents = [images(cotangent(tuple(y.shape))) for y in outputs()]
 
         def forward_and_backward() -> Any:
-            y = operation(*tensors)
-            return (y.detach(), *package.autograd.grad(y, tensors, g))
+            for tensor in tensors:
+                tensor.grad = None
+            each_y = outputs()
+            package.autograd.backward(each_y, cotangents)
+            return (*(y.detach() for y in each_y), *(tensor.grad for tensor in tensors))
 
         return forward_and_backward
 
