@@ -229,7 +229,7 @@ SHAPES_AND_PLACES = (
     _operation("triu, 64×128×128", "triu", (64, 128, 128), diagonal=1),
     _operation("transposed copy, 1024×1024", "permuted copy", MATRIX, dims=(1, 0)),
     _operation("permuted copy, 8×128×8×64", "permuted copy", (8, 128, 8, 64), dims=(0, 2, 1, 3)),
-    _operation("flatten, 64×32×24×24", "flatten", MAPS, start_dim=1),
+    _operation("flatten, 64×50×5×5", "flatten", (64, 50, 5, 5), start_dim=1),
     _operation("pad constant 3, 64×16×32×32", "pad", (64, 16, 32, 32), pad=(3, 3, 3, 3)),
     _operation("pad replicate 3, 64×16×32×32", "pad", (64, 16, 32, 32), pad=(3, 3, 3, 3), mode="replicate"),
     _operation("pad circular 3, 64×16×32×32", "pad", (64, 16, 32, 32), pad=(3, 3, 3, 3), mode="circular"),
