@@ -47,7 +47,7 @@ def test_every_operation_can_be_measured() -> None:
 def test_every_augmentation_can_be_measured() -> None:
     run = compare(*TINY, "--what", "augmentation")
     assert (run.returncode, run.stderr) == (0, "")
-    assert len(table_of(run.stdout)[2:]) == 3
+    assert len(table_of(run.stdout)[2:]) >= 16
 
 
 def test_rows_are_chosen_by_their_names() -> None:

@@ -21,9 +21,6 @@ from rows import REPEATS, Row
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
-# Results of one task in different libraries differ by rounding and by the order of sums.
-_TOLERANCE = 1e-2
-
 
 @dataclass(frozen=True)
 class Peer:
@@ -238,7 +235,7 @@ class Arena:
                 if answer.get("unsupported"):
                     continue
                 expected = expected or answer["check"]
-                _compare(expected, answer["check"])
+                _compare(expected, answer["check"], row.tolerance)
             except WorkerError as error:
                 self._failed(peer, row.name, error)
                 continue
@@ -261,10 +258,10 @@ class Arena:
         return peaks
 
 
-def _compare(expected: list[float], result: list[float]) -> None:
-    """Raise WorkerError if two results differ by more than rounding."""
+def _compare(expected: list[float], result: list[float], tolerance: float) -> None:
+    """Raise WorkerError if two results differ by more than they may."""
     for a, b in zip(expected, result, strict=True):
-        if not abs(a - b) <= _TOLERANCE * abs(a):
+        if not abs(a - b) <= tolerance * abs(a):
             raise WorkerError(f"the result differs: {result} instead of {expected}")
 
 

@@ -23,12 +23,16 @@ class Row:
         "s" or "B".
     calls : int
         By how many the time is divided: images of a batch, operations of a chain.
+    tolerance : float
+        How far apart, relatively, the results of two libraries may be: by default what rounding and the order of sums
+        make of them; more where each draws at random, and they agree on average only.
     """
 
     name: str
     task: dict[str, Any]
     unit: str = "s"
     calls: int = 1
+    tolerance: float = 0.01
 
 
 def _drawn(below: int, *shape: int) -> dict[str, Any]:
@@ -60,31 +64,71 @@ def _operation(
     return Row(f"{name}, forward and backward", task)
 
 
-OPERATIONS = (
+SPATIAL = (
     _operation("conv2d 5×5, 1→20, 64×28×28", "conv2d", (64, 1, 28, 28), (20, 1, 5, 5)),
     _operation("conv2d 3×3, 20→50, 64×12×12", "conv2d", (64, 20, 12, 12), (50, 20, 3, 3)),
+    _operation("conv2d 5×5, 16→32, 64×14×14", "conv2d", (64, 16, 14, 14), (32, 16, 5, 5), padding=2),
     _operation("conv2d 1×1, 64→64, 64×14×14", "conv2d", (64, 64, 14, 14), (64, 64, 1, 1)),
     _operation("conv2d 3×3 stride 2, 64→64, 64×15×15", "conv2d", (64, 64, 15, 15), (64, 64, 3, 3), stride=2, padding=1),
     _operation(
         "conv2d 3×3 dilation 2, 64→64, 64×14×14", "conv2d", (64, 64, 14, 14), (64, 64, 3, 3), dilation=2, padding=2
     ),
+    _operation(
+        "conv2d 5×5, 2 groups, 96→256, 4×27×27", "conv2d", (4, 96, 27, 27), (256, 48, 5, 5), groups=2, padding=2
+    ),
+    _operation(
+        "conv2d 3×3, 32 groups, 128→128, 16×28×28", "conv2d", (16, 128, 28, 28), (128, 4, 3, 3), groups=32, padding=1
+    ),
+    _operation(
+        "conv2d 3×3, 32 groups, 256→256, 16×14×14", "conv2d", (16, 256, 14, 14), (256, 8, 3, 3), groups=32, padding=1
+    ),
     _operation("conv2d 3×3 depthwise, 64, 64×14×14", "conv2d", (64, 64, 14, 14), (64, 1, 3, 3), groups=64, padding=1),
+    _operation(
+        "conv2d 3×3 depthwise stride 2, 96, 16×28×28",
+        "conv2d", (16, 96, 28, 28), (96, 1, 3, 3), stride=2, groups=96, padding=1,
+    ),
     _operation(
         "conv_transpose2d 2×2 stride 2, 64→32, 64×14×14", "conv_transpose2d", (64, 64, 14, 14), (64, 32, 2, 2), stride=2
     ),
+    _operation(
+        "conv_transpose2d 4×4 stride 2, 64→32, 64×7×7",
+        "conv_transpose2d", (64, 64, 7, 7), (64, 32, 4, 4), stride=2, padding=1,
+    ),
     _operation("conv1d 3, 64→64, 32×128", "conv1d", (32, 64, 128), (64, 64, 3), padding=1),
+    _operation("max_pool1d 2, 32×64×128", "max_pool1d", (32, 64, 128), kernel_size=2),
     _operation("max_pool2d 2, 64×64×24×24", "max_pool2d", (64, 64, 24, 24), kernel_size=2),
     _operation("max_pool2d 3 stride 2, 64×64×25×25", "max_pool2d", (64, 64, 25, 25), kernel_size=3, stride=2),
-    _operation("avg_pool2d 2, 64×64×24×24", "avg_pool2d", (64, 64, 24, 24), kernel_size=2),
-    _operation("lp_pool2d 2 of 2, 64×64×24×24", "lp_pool2d", (64, 64, 24, 24), norm_type=2, kernel_size=2),
-    _operation("adaptive_max_pool2d to 6×6, 64×64×13×13", "adaptive_max_pool2d", (64, 64, 13, 13), output_size=6),
+    _operation(
+        "max_pool2d 2 with indices, 64×32×24×24", "max_pool2d", (64, 32, 24, 24), kernel_size=2, return_indices=True
+    ),
     _operation("max_pool2d and max_unpool2d 2, 64×32×24×24", "max_unpool2d", (64, 32, 24, 24), kernel_size=2),
+    _operation("avg_pool2d 2, 64×64×24×24", "avg_pool2d", (64, 64, 24, 24), kernel_size=2),
+    _operation("avg_pool2d 3 stride 2, 64×64×25×25", "avg_pool2d", (64, 64, 25, 25), kernel_size=3, stride=2),
+    _operation("lp_pool2d 2 of 2, 64×64×24×24", "lp_pool2d", (64, 64, 24, 24), norm_type=2, kernel_size=2),
+    _operation("adaptive_avg_pool2d to 1×1, 64×256×7×7", "adaptive_avg_pool2d", (64, 256, 7, 7), output_size=1),
+    _operation("adaptive_avg_pool2d to 6×6, 64×64×13×13", "adaptive_avg_pool2d", (64, 64, 13, 13), output_size=6),
+    _operation("adaptive_max_pool2d to 1×1, 64×256×7×7", "adaptive_max_pool2d", (64, 256, 7, 7), output_size=1),
+    _operation("adaptive_max_pool2d to 6×6, 64×64×13×13", "adaptive_max_pool2d", (64, 64, 13, 13), output_size=6),
     _operation("unfold 3×3, 64×16×28×28", "unfold", (64, 16, 28, 28), kernel_size=3, padding=1),
     _operation("fold 3×3, 64×16×28×28", "fold", (64, 144, 784), output_size=28, kernel_size=3, padding=1),
-    _operation("interpolate nearest ×2, 64×32×14×14", "interpolate", (64, 32, 14, 14), scale_factor=2),
-    _operation(
-        "interpolate bilinear ×2, 64×32×14×14", "interpolate", (64, 32, 14, 14), scale_factor=2, mode="bilinear"
+    *(
+        _operation(f"pad {mode} 3, 64×16×32×32", "pad", (64, 16, 32, 32), pad=(3, 3, 3, 3), mode=mode)
+        for mode in ("constant", "reflect", "replicate", "circular")
     ),
+    *(
+        _operation(
+            f"interpolate {mode} ×{factor}, 64×32×{size}×{size}",
+            "interpolate", (64, 32, size, size), scale_factor=factor, mode=mode,
+        )
+        for mode in ("nearest", "bilinear", "bicubic")
+        for factor, size in ((2, 14), (0.5, 28))
+    ),
+    _operation("interpolate area ×0.5, 64×32×28×28", "interpolate", (64, 32, 28, 28), scale_factor=0.5, mode="area"),
+    _operation("interpolate linear ×2, 32×64×128", "interpolate", (32, 64, 128), scale_factor=2, mode="linear"),
+)  # fmt: skip
+
+OPERATIONS = (
+    *SPATIAL,
     _operation("batch_norm, 64×32×24×24", "batch_norm", (64, 32, 24, 24), (32,), (32,)),
     _operation("instance_norm, 64×32×24×24", "instance_norm", (64, 32, 24, 24)),
     _operation("group_norm 8, 64×32×24×24", "group_norm", (64, 32, 24, 24), num_groups=8),
@@ -109,7 +153,6 @@ OPERATIONS = (
     _operation("norm, 1024×1024", "norm", (1024, 1024), dim=1),
     _operation("sort, 1024×1024", "sort", (1024, 1024)),
     _operation("topk 10, 256×1000", "topk", (256, 1000), k=10),
-    _operation("pad reflect 3, 64×16×32×32", "pad", (64, 16, 32, 32), pad=(3, 3, 3, 3), mode="reflect"),
     _operation("cross_entropy, 64×10", "cross_entropy", (64, 10), constants={"target": "classes"}),
     _operation("cross_entropy, 256×1000", "cross_entropy", (256, 1000), constants={"target": "classes"}),
     _operation("huber_loss of each, 256×1000", "huber_loss", (256, 1000), (256, 1000), reduction="none"),
@@ -230,9 +273,6 @@ SHAPES_AND_PLACES = (
     _operation("transposed copy, 1024×1024", "permuted copy", MATRIX, dims=(1, 0)),
     _operation("permuted copy, 8×128×8×64", "permuted copy", (8, 128, 8, 64), dims=(0, 2, 1, 3)),
     _operation("flatten, 64×50×5×5", "flatten", (64, 50, 5, 5), start_dim=1),
-    _operation("pad constant 3, 64×16×32×32", "pad", (64, 16, 32, 32), pad=(3, 3, 3, 3)),
-    _operation("pad replicate 3, 64×16×32×32", "pad", (64, 16, 32, 32), pad=(3, 3, 3, 3), mode="replicate"),
-    _operation("pad circular 3, 64×16×32×32", "pad", (64, 16, 32, 32), pad=(3, 3, 3, 3), mode="circular"),
 )
 
 PRODUCTS = (
@@ -258,14 +298,30 @@ OVERHEAD = (
 )
 
 
-def _affine(name: str, shape: tuple[int, ...], mode: str) -> Row:
-    return Row(f"affine maps, {mode}, {name}", {"what": "augmentation", "shape": shape, "mode": mode})
+PICTURES = {"10,000×1×28×28": (10_000, 1, 28, 28), "256×3×32×32": (256, 3, 32, 32)}
+
+
+def _affine(mode: str) -> list[Row]:
+    return [
+        Row(f"affine maps, {mode}, {name}", {"what": "affine", "shape": shape, "mode": mode})
+        for name, shape in PICTURES.items()
+    ]
+
+
+def _transform(name: str, transform: str, **arguments: Any) -> list[Row]:
+    task = {"what": "transform", "transform": transform, "arguments": arguments}
+    return [Row(f"{name}, {size}", {**task, "shape": shape}, tolerance=0.05) for size, shape in PICTURES.items()]
 
 
 AUGMENTATION = (
-    _affine("10,000×1×28×28", (10_000, 1, 28, 28), "bilinear"),
-    _affine("10,000×1×28×28", (10_000, 1, 28, 28), "nearest"),
-    _affine("256×3×32×32", (256, 3, 32, 32), "bilinear"),
+    *_affine("bilinear"),
+    *_affine("nearest"),
+    *_transform("random rotation, bilinear", "RandomRotation", degrees=15, interpolation="bilinear"),
+    *_transform("random elastic distortion", "ElasticTransform", alpha=68, sigma=4),
+    *_transform("random crop with padding 4", "RandomCrop", padding=4),
+    *_transform("random horizontal flip", "RandomHorizontalFlip"),
+    *_transform("random erasing", "RandomErasing"),
+    *_transform("normalize", "Normalize", mean=0.5, std=0.25),
 )
 
 

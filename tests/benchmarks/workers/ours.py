@@ -40,6 +40,13 @@ class Ours(TorchLike):
         in_pixels = (to_pixels @ square @ np.linalg.inv(to_pixels))[:, :2]
         return lambda: resample.affine(images, in_pixels, mode == "bilinear")
 
+    def transform(self, name: str, images: Any, arguments: dict[str, Any]) -> Call:
+        """With the transforms for data sets, to which batches come channels first in memory."""
+        if name == "RandomCrop":
+            arguments = {"size": images.shape[2:], **arguments}
+        transform, tensor = getattr(tg.data.transforms, name)(**arguments), tg.from_numpy(images)
+        return lambda: transform.on_batch(tensor)
+
 
 def make(arguments: list[str]) -> Ours:
     """The library with the given number of threads."""

@@ -66,6 +66,10 @@ class Library:
         """Prepare the resampling of images (N, C, H, W) under maps (N, 2, 3) of coordinates that run from -1 to 1."""
         raise Unsupported
 
+    def transform(self, name: str, images: Any, arguments: dict[str, Any]) -> Call:
+        """Prepare a transform of images (N, C, H, W); what is random about it is drawn anew by each call."""
+        raise Unsupported
+
     def overhead(self, kind: str, x: Any, repeats: int) -> Call:
         """Prepare `repeats` operations on a tiny array."""
         raise Unsupported
@@ -117,9 +121,11 @@ def _prepare(library: Library, task: dict[str, Any]) -> Call:
             return np.random.default_rng(3).standard_normal(shape, np.float32) if shape else np.ones((), np.float32)
 
         return library.operation(task["function"], inputs, cotangent, arguments)
-    if task["what"] == "augmentation":
+    if task["what"] in ("affine", "transform"):
         random = np.random.default_rng(4)
         images = random.random(task["shape"], np.float32)
+        if task["what"] == "transform":
+            return library.transform(task["transform"], images, task["arguments"])
         matrices = np.eye(2, 3) + random.uniform(-0.2, 0.2, (len(images), 2, 3))
         return library.affine(images, matrices.astype(np.float32), task["mode"])
     return library.overhead(task["kind"], np.linspace(0.99, 1.01, 10, dtype=np.float32), task["repeats"])

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn, optim
 
+from . import torch_transforms
 from .models import Model
 from .serve import Call, serve
 from .torch_like import TorchLike
@@ -44,13 +45,13 @@ class Torch(TorchLike):
 
     def affine(self, images: Any, matrices: Any, mode: str) -> Call:
         """A grid, and the samples at its places."""
-        tensor, theta = torch.from_numpy(images), torch.from_numpy(matrices)
+        tensor, theta = self.images(images), torch.from_numpy(matrices)
+        return lambda: torch_transforms.affine(tensor, theta, mode)
 
-        def resample() -> Any:
-            grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-            return F.grid_sample(tensor, grid, mode=mode, align_corners=False)
-
-        return resample
+    def transform(self, name: str, images: Any, arguments: dict[str, Any]) -> Call:
+        """Vectorised expressions."""
+        transform, tensor = getattr(torch_transforms, name)(**arguments), self.images(images)
+        return lambda: transform(tensor)
 
 
 def make(arguments: list[str]) -> Torch:

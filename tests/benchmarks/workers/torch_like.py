@@ -140,6 +140,8 @@ class TorchLike(Library):
         if name in calls:
             return calls[name]
         function = getattr(functional if hasattr(functional, name) else package, name)
+        if arguments.get("return_indices"):
+            return lambda x: function(x, **arguments)[0]
         if name in ("max", "sort", "topk"):
             return lambda x: function(x, **arguments).values
         return lambda *tensors: function(*tensors, **arguments)
