@@ -299,14 +299,23 @@ def _blockwise(
                 else:
                     ready(step)()
             return outs
-        inputs = [np.broadcast_to(x, last.shape) if np.ndim(x) and x.shape != last.shape else x for x in arrays]
+        inputs, targets = _operands(arrays, outs)
 
         def plan(part: tuple[slice, ...]) -> list[Call]:
             given = (_part(x, part) for x in inputs)
-            return [ready(step) for step in function(*given, *(out[part] for out in outs), **parameters)]
+            return [ready(step) for step in function(*given, *(out[part] for out in targets), **parameters)]
 
-        parallel_calls(plan, slices(last, block))
+        parallel_calls(plan, slices(targets[0], block))
     return outs
+
+
+def _operands(arrays: tuple[Any, ...], outs: list[Array]) -> tuple[list[Any], list[Array]]:
+    """The operands of blocks: as vectors if all lie alike in memory, since NumPy is called faster with these."""
+    like = outs[0]
+    if all(np.ndim(x) == 0 or (x.shape == like.shape and x.strides == like.strides) for x in arrays):
+        return [flat(x) if np.ndim(x) else x for x in arrays], [flat(out) for out in outs]
+    shape = like.shape
+    return [np.broadcast_to(x, shape) if np.ndim(x) and x.shape != shape else x for x in arrays], outs
 
 
 def limited(x: Array, low: float, high: float) -> Array:
