@@ -55,3 +55,46 @@ def test_a_weight_of_prelu_that_is_no_number_leaves_positive_numbers_alone(weigh
     weight = np.array(weights, np.float32)
     y = F.prelu(tg.tensor(x), tg.tensor(weight)).data
     np.testing.assert_array_equal(y, np.where(x > 0, x, weight[:, None] * x))
+
+
+# -------------------------------------------------------------------------------------- half precision
+
+
+def half(*shape, scale=1.0):
+    return tg.tensor((scale * RANDOM.standard_normal(shape)).astype(np.float16), requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        tg.mean,
+        lambda x: tg.mean(x, 0),
+        tg.var,
+        lambda x: tg.std(x, 0),
+        tg.norm,
+        lambda x: tg.norm(x, 1, 1),
+        lambda x: tg.logsumexp(x, (0, 1)),
+        lambda x: F.batch_norm(x, None, None, training=True),
+        lambda x: F.layer_norm(x, (5,)),
+        lambda x: F.group_norm(x, 5),
+    ],
+)
+def test_sums_of_many_or_large_halves_do_not_overflow_on_their_way(function):
+    for x in (half(70_000, 5), half(300, 5, scale=100), tg.ones(70_000, 5, dtype=tg.float16, requires_grad=True)):
+        wide = x.detach().float().requires_grad_()
+        y, expected = function(x), function(wide)
+        assert y.dtype == tg.float16
+        with np.errstate(over="ignore"):  # results that no half can be are infinite
+            np.testing.assert_allclose(y.data, expected.data.astype(np.float16), rtol=2e-3, atol=2e-3)
+        y.backward(np.ones(y.shape, np.float16))
+        expected.backward(np.ones(y.shape, np.float32))
+        assert x.grad.dtype == tg.float16
+        np.testing.assert_allclose(x.grad.data, wide.grad.data, rtol=2e-2, atol=2e-3)
+
+
+def test_running_statistics_of_halves_are_right():
+    x = half(70_000, 2, scale=100)
+    mean, var = tg.zeros(2, dtype=tg.float16), tg.ones(2, dtype=tg.float16)
+    F.batch_norm(x, mean, var, training=True, momentum=1.0)
+    np.testing.assert_allclose(mean.data, x.data.mean(0, np.float32), atol=1e-2)
+    np.testing.assert_allclose(var.data, x.data.var(0, np.float32), rtol=1e-2)

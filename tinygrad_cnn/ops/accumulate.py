@@ -15,7 +15,7 @@ from tinygrad_cnn.errors import check_dim, check_dims, check_float, check_tensor
 from tinygrad_cnn.kernels import accumulate as kernels
 from tinygrad_cnn.ops.dtypes import as_dtype
 from tinygrad_cnn.ops.elementwise import abs, cast, eq, ones_like, sign, where, zeros_like
-from tinygrad_cnn.ops.reduction import amax, amin
+from tinygrad_cnn.ops.reduction import amax, amin, in_single
 from tinygrad_cnn.ops.shape import cat, reshape
 from tinygrad_cnn.types import Array, Dims, DTypeLike
 
@@ -206,7 +206,7 @@ def norm(
         raise ValueError(f"norm: input expects at least one element for p={p} but has shape {tuple(input.shape)}")
     if math.isinf(order):
         return (amax if order > 0 else amin)(abs(x), dims, keepdim)
-    y = _norm(x, order, dims)
+    y = in_single(_norm, x, order, dims)
     return y if keepdim else reshape(y, tuple(n for i, n in enumerate(input.shape) if i not in dims))
 
 

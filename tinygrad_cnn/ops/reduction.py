@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +41,13 @@ def _spread(g, shape, dims):
 
 def _count(shape, dims) -> int:
     return math.prod(shape[d] for d in dims)
+
+
+def in_single(function: Callable[..., Array], input: Array, *arguments: Any) -> Array:
+    """``function(input, *arguments)``; of half precision in single, where sums do not overflow, and rounded once."""
+    if input.dtype != np.float16:
+        return function(input, *arguments)
+    return cast(function(cast(input, np.dtype(np.float32)), *arguments), input.dtype)
 
 
 # ------------------------------------------------------------------------------------------ sum and mean
@@ -88,7 +95,7 @@ def mean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: DTypeL
     x = input if dtype is None else cast(input, as_dtype(dtype))
     if x.dtype.kind != "f":
         raise TypeError(f"mean: input expects a floating dtype but has {x.dtype}")
-    return _mean(x, _over("mean", dim, input.ndim), keepdim)
+    return in_single(_mean, x, _over("mean", dim, input.ndim), keepdim)
 
 
 # --------------------------------------------------------------------------------- variance and deviation
@@ -138,9 +145,8 @@ def _dispersion(statistic, operation, input, dim, unbiased, keepdim, correction)
         raise TypeError(f"{operation}: input expects a floating dtype but has {input.dtype}")
     if correction is None:
         correction = 1 if unbiased else 0
-    return statistic(
-        input, _over(operation, dim, input.ndim), check_float(operation, "correction", correction), keepdim
-    )
+    correction = check_float(operation, "correction", correction)
+    return in_single(statistic, input, _over(operation, dim, input.ndim), correction, keepdim)
 
 
 def var(
@@ -356,4 +362,4 @@ def _(g, output):
 def logsumexp(input: Array, dim: Dims, keepdim: bool = False) -> Array:
     """``log(sum(exp(input)))`` over `dim`, shifted by the maximum so that nothing overflows."""
     check_tensor("logsumexp", "input", input)
-    return _logsumexp(input, _over("logsumexp", dim, input.ndim), keepdim)
+    return in_single(_logsumexp, input, _over("logsumexp", dim, input.ndim), keepdim)

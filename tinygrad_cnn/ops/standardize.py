@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.kernels import normalize as kernels
-from tinygrad_cnn.ops.elementwise import sqrt
+from tinygrad_cnn.ops.elementwise import cast, sqrt
 from tinygrad_cnn.ops.reduction import mean as average
 from tinygrad_cnn.types import Array
 
@@ -170,6 +170,11 @@ def standardize(
     -------
     tensor, and the mean and the biased variance as arrays with the dimensions kept
     """
+    if input.dtype == np.float16:  # in single precision, where sums do not overflow, and rounded once
+        half, single = input.dtype, np.dtype(np.float32)
+        weight, bias = (None if x is None else cast(x, single) for x in (weight, bias))
+        y, mean, var = standardize(cast(input, single), dims, eps, weight, bias, row, split)
+        return cast(y, half), mean.astype(half), var.astype(half)
     shape = tuple(input.shape) if split is None else split
     if weight is None and bias is None:
         row = (1,) * len(shape)
