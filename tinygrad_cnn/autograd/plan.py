@@ -46,6 +46,8 @@ class Plan:
         Which residuals are kept.
     keeps : bool
         Whether any of these is.
+    keeps_call : bool
+        Whether these are all the arguments and nothing else: then they are kept as they came.
     output : bool
         Whether the output is kept.
     constants : list
@@ -55,7 +57,18 @@ class Plan:
         constants), and which of the gradients that it returns are wanted (None: it returns a single one).
     """
 
-    __slots__ = ("name", "inputs", "arguments", "shapes", "residuals", "keeps", "output", "constants", "calls")
+    __slots__ = (
+        "name",
+        "inputs",
+        "arguments",
+        "shapes",
+        "residuals",
+        "keeps",
+        "keeps_call",
+        "output",
+        "constants",
+        "calls",
+    )
 
     def __init__(
         self,
@@ -66,7 +79,7 @@ class Plan:
         flags: tuple[bool, ...] | None = None,
     ) -> None:
         asked = list(dict.fromkeys(ask for rule in rules for ask in rule.asks if ask != "wanted"))
-        arguments = [ask for ask in asked if ask in names]
+        arguments = [name for name in names if name in asked]
         shapes = [ask for ask in asked if ask not in names and _of_shape(ask) in names]
         residuals = [ask for ask in asked if ask not in (*arguments, *shapes, "output")]
         self.name = name
@@ -74,6 +87,7 @@ class Plan:
         self.shapes = [names.index(_of_shape(ask)) for ask in shapes]
         self.residuals = residuals
         self.keeps = bool(arguments or shapes or residuals)
+        self.keeps_call = len(arguments) == len(names) and not shapes and not residuals
         self.output = "output" in asked
         kept = [*arguments, *shapes, *residuals, *(["output"] if self.output else [])]
 

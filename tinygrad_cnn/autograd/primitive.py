@@ -256,7 +256,9 @@ class Primitive:
         for position in plan.inputs:
             edges.append(inputs[position]._node or inputs[position])
         node = Node(plan, edges, shape, dtype)
-        if plan.keeps:
+        if plan.keeps_call:
+            node.saved = args
+        elif plan.keeps:
             node.saved = saved = []
             for position in plan.arguments:
                 saved.append(args[position])

@@ -21,9 +21,10 @@ from tinygrad_cnn.types import Array, Scalar
 
 def _broadcast(ufunc, operation, a, b):
     """A binary ufunc in the right dtype, with an error that names the operation."""
-    if type(a) is not type(b) or a.dtype is not b.dtype:
-        a, b = promote(a, b, operation)
     try:
+        if type(a) is type(b) is ndarray and a.dtype is b.dtype and a.nbytes < SMALLEST > b.nbytes:
+            return np.asarray(ufunc(a, b))  # what small graphs consist of
+        a, b = promote(a, b, operation)
         return kernels.apply(ufunc, a, b)
     except ValueError as error:
         raise ValueError(f"{operation}: {np.shape(a)} and {np.shape(b)}: {error}") from None
