@@ -1,13 +1,14 @@
 """Resampling of images: each output pixel is read at a place of its own between the pixels of the input.
 
 Every image of a batch may move differently. Blocks of images go through the threads; within a block each step is one
-NumPy call over all pixels. The images get a frame of the filling value, so that no pixel needs to ask whether it is
-inside: places beyond the frame are clipped onto it. The four neighbours of a place are then four gathers with one and
-the same array of indices, from views that start one pixel or one row later.
+NumPy call over all places. The images get a frame of the filling value, so that no place needs to ask whether it is
+inside: those beyond the frame are clipped onto it. The four neighbours of a place are then four gathers with one and
+the same array of indices, which serves all channels, from views that start one pixel or one row later.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -27,7 +28,7 @@ Locate = Callable[[slice, Array, Array], Iterable[Call]]
 
 # Values of a block: many, since there are many steps, and threads get in each other's way between two of them; and from
 # which number on a second thread pays.
-_BLOCK = 1 << 18
+_BLOCK = 3 << 16
 _WORTH_SHARING = 1 << 14
 # Up to here float32 counts the pixels of an image exactly.
 _EXACT_IN_FLOAT32 = 1 << 24
@@ -125,7 +126,7 @@ def _grid(images: Array) -> tuple[Array, Array]:
 
 def _resample(images: Array, locate: Locate, bilinear: bool, fill: Any) -> Array:
     """Read each image at the places that `locate` writes for a slice of the images: x (n, H, W) and y (n, H, W)."""
-    *_, height, width = images.shape
+    height, width = images.shape[2:]
     out = buffers.empty(images.shape, images.dtype)
     if not images.size:
         return out
@@ -133,31 +134,30 @@ def _resample(images: Array, locate: Locate, bilinear: bool, fill: Any) -> Array
     coordinates = _grid(images)[0].dtype
 
     def plan(part: slice) -> list[Call]:
-        source, target = images[part], out[part]
-        framed, calls = _framed(source, fill, working)
-        x, y, x_before, y_before = buffers.scratch("places", (4, len(source), height, width), coordinates)
-        before = np.floor if bilinear else np.rint
+        target = out[part].transpose(1, 0, 2, 3)
+        frames, calls = _framed(images[part].transpose(1, 0, 2, 3), fill, working)
+        places, pixels = buffers.scratch("places", (2, 2, *target.shape[1:]), coordinates)
+        (x, y), (x_before, y_before) = places, pixels
         calls += [
             *locate(part, x, y),
             # From here on every place has its four neighbours within the frame.
-            partial(np.clip, x, -1, width, out=x),
-            partial(np.clip, y, -1, height, out=y),
-            partial(before, x, out=x_before),
-            partial(before, y, out=y_before),
-            partial(np.subtract, x, x_before, out=x),
-            partial(np.subtract, y, y_before, out=y),
+            partial(x.clip, -1, width, x),
+            partial(y.clip, -1, height, y),
+            partial(np.floor if bilinear else np.rint, places, pixels),
         ]
-        index = buffers.scratch("index", source.shape, np.intp)
-        calls += _flat_index(x_before, y_before, framed.shape, index)
-        if not bilinear:
-            return [*calls, partial(np.take, framed.reshape(-1), index, out=target, mode="clip")]
-        if working == images.dtype:
-            return calls + _interpolate(framed, index, x[:, np.newaxis], y[:, np.newaxis], target)
-        values = buffers.scratch("values", source.shape, working)
-        calls += _interpolate(framed, index, x[:, np.newaxis], y[:, np.newaxis], values)
-        if images.dtype.kind != "f":
-            calls.append(partial(np.rint, values, out=values))
-        return [*calls, partial(np.copyto, target, values, casting="unsafe")]
+        if bilinear:
+            calls.append(partial(np.subtract, places, pixels, places))
+        index = _flat_index(x_before, y_before, width + 3, calls)
+        if working == images.dtype and (bilinear or target.flags.c_contiguous):
+            values = target
+        else:
+            values = buffers.scratch("values", target.shape, working)
+        calls += _interpolation(frames, index, x, y, values) if bilinear else [_gather(frames, 0, index, values)]
+        if values is not target:
+            if working != images.dtype and images.dtype.kind != "f":
+                calls.append(partial(np.rint, values, values))
+            calls.append(partial(np.copyto, target, values, casting="unsafe"))
+        return calls
 
     parallel_calls(plan, _blocks(images))
     return out
@@ -168,37 +168,61 @@ def _blocks(images: Array) -> list[slice]:
 
 
 def _framed(images: Array, fill: Any, dtype: Any) -> tuple[Array, list[Call]]:
-    """Put images (n, C, H, W) into a frame: one pixel wide above and on the left, two below and on the right."""
-    count, channels, height, width = images.shape
-    framed = buffers.scratch("framed", (count, channels, height + 3, width + 3), dtype)
-    sides = framed[:, :, :1], framed[:, :, height + 1 :], framed[:, :, :, :1], framed[:, :, :, width + 1 :]
-    calls: list[Call] = [partial(np.copyto, side, fill, casting="unsafe") for side in sides]
-    return framed, [*calls, partial(np.copyto, framed[:, :, 1 : height + 1, 1 : width + 1], images)]
+    """Put images (C, n, H, W) into a frame: one pixel wide above and on the left, two below and on the right.
 
-
-def _flat_index(x: Array, y: Array, shape: tuple[int, ...], out: Array) -> list[Call]:
-    """Write where the places x, y (n, H, W) are in framed images of `shape`: (n, C, H, W). `y` is overwritten."""
-    count, channels, framed_height, framed_width = shape
-    images = np.arange(count * channels).reshape(count, channels, 1, 1) * (framed_height * framed_width)
-    return [
-        partial(np.multiply, y, framed_width, out=y),
-        partial(np.add, y, x, out=y),
-        partial(np.copyto, out, y[:, np.newaxis], casting="unsafe"),
-        partial(np.add, out, images + (framed_width + 1), out=out),  # the frame begins one pixel before (0, 0)
+    Returned is flat memory in which, behind them, there is room for a row and a pixel more; see `_gather`.
+    """
+    channels, count, height, width = images.shape
+    shape = channels, count, height + 3, width + 3
+    size = math.prod(shape)
+    memory = buffers.scratch("frames", (size + width + 4,), dtype)
+    frames = memory[:size].reshape(shape)
+    return memory, [
+        partial(np.copyto, frames, np.asarray(fill).reshape(-1, 1, 1, 1), casting="unsafe"),
+        partial(np.copyto, frames[:, :, 1 : height + 1, 1 : width + 1], images),
     ]
 
 
-def _interpolate(framed: Array, index: Array, x: Array, y: Array, out: Array) -> list[Call]:
-    """Write the values between the pixels at `index` and their right and lower neighbours, x and y away."""
-    flat, row = framed.reshape(-1), framed.shape[-1]
-    right, below, diagonal = buffers.scratch("neighbours", (3, *index.shape), framed.dtype)
-    calls: list[Call] = []
-    for start, values in ((0, out), (1, right), (row, below), (row + 1, diagonal)):
-        calls.append(partial(np.take, flat[start:], index, out=values, mode="clip"))
-    for first, second, distance in ((out, right, x), (below, diagonal, x), (out, below, y)):
-        calls += [
-            partial(np.subtract, second, first, out=second),
-            partial(np.multiply, second, distance, out=second),
-            partial(np.add, first, second, out=first),
-        ]
-    return calls
+def _flat_index(x: Array, y: Array, row: int, calls: list[Call]) -> Array:
+    """Return where the pixels x, y (n, H, W) are in framed images (n, H + 3, W + 3). `y` is overwritten."""
+    count, height, _ = y.shape
+    # The frame begins one pixel before (0, 0).
+    starts = np.arange(count, dtype=y.dtype) * ((height + 3) * row) + (row + 1)
+    index = buffers.scratch("index", y.shape, np.intp)
+    calls += [
+        partial(np.multiply, y, row, y),
+        partial(np.add, y, x, y),
+        partial(np.add, y, starts.reshape(count, 1, 1), y),
+        partial(np.copyto, index, y, casting="unsafe"),
+    ]
+    return index
+
+
+def _gather(memory: Array, offset: int, index: Array, out: Array) -> Call:
+    """Return what reads each channel of framed images at the places of `index`, and `offset` pixels further."""
+    channels, count, height, width = out.shape
+    size = count * (height + 3) * (width + 3)
+    frames = memory[offset : offset + channels * size].reshape(channels, size)
+    return partial(frames.take, index, 1, out, "clip")  # without "clip" it goes through a buffer
+
+
+def _interpolation(memory: Array, index: Array, x: Array, y: Array, out: Array) -> list[Call]:
+    """Return the calls that write the values x and y away from the pixels at `index`, to the right and below."""
+    row = x.shape[-1] + 3
+    # From each pixel to the next one: subtracting before the gathers takes a pass less than after them.
+    steps = buffers.scratch("steps", memory.shape, memory.dtype)
+    size = len(memory) - row - 1
+    pixels, slopes = buffers.scratch("neighbours", (2, 2, *out.shape), memory.dtype)
+    above, below = pixels
+    return [
+        partial(np.subtract, memory[1:size], memory[: size - 1], steps[: size - 1]),
+        _gather(memory, 0, index, above),
+        _gather(memory, row, index, below),
+        _gather(steps, 0, index, slopes[0]),
+        _gather(steps, row, index, slopes[1]),
+        partial(np.multiply, slopes, x, slopes),
+        partial(np.add, pixels, slopes, pixels),
+        partial(np.subtract, below, above, below),
+        partial(np.multiply, below, y, below),
+        partial(np.add, above, below, out),
+    ]
