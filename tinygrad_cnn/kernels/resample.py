@@ -53,11 +53,12 @@ def affine(images: Array, matrices: Array, bilinear: bool = True, fill: Any = 0)
     """
     columns, rows = _grid(images)
     entries = matrices.astype(columns.dtype)[..., np.newaxis, np.newaxis]
+    across = entries[:, :, 0] * columns
+    down = entries[:, :, 1] * rows + entries[:, :, 2]
 
     def locate(part: slice, x: Array, y: Array) -> Iterable[Call]:
-        block = entries[part]
-        for row, place in enumerate((x, y)):
-            yield partial(np.add, block[:, row, 0] * columns, block[:, row, 1] * rows + block[:, row, 2], out=place)
+        for axis, place in enumerate((x, y)):
+            yield partial(np.add, across[part, axis], down[part, axis], place)
 
     return _resample(images, locate, bilinear, fill)
 
@@ -132,6 +133,7 @@ def _resample(images: Array, locate: Locate, bilinear: bool, fill: Any) -> Array
         return out
     working = np.result_type(images.dtype, np.float32) if bilinear else images.dtype
     coordinates = _grid(images)[0].dtype
+    ends = np.array([width, height], coordinates).reshape(2, 1, 1, 1)
 
     def plan(part: slice) -> list[Call]:
         target = out[part].transpose(1, 0, 2, 3)
@@ -141,8 +143,7 @@ def _resample(images: Array, locate: Locate, bilinear: bool, fill: Any) -> Array
         calls += [
             *locate(part, x, y),
             # From here on every place has its four neighbours within the frame.
-            partial(x.clip, -1, width, x),
-            partial(y.clip, -1, height, y),
+            partial(places.clip, -1, ends, places),
             partial(np.floor if bilinear else np.rint, places, pixels),
         ]
         if bilinear:
