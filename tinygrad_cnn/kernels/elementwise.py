@@ -333,7 +333,9 @@ def limited(x: Array, low: float, high: float) -> Array:
 
 def relu(x: Array) -> Array:
     """Return ``max(x, 0)``, elementwise; NaN stays NaN."""
-    if x.size < _MIDDLE or x.dtype.kind != "f":
+    if x.size < _MIDDLE:
+        return asarray(np.maximum(x, 0))
+    if x.dtype.kind != "f":
         return apply(np.maximum, x, 0)
     return limited(x, 0, np.inf)  # faster than `maximum`
 
