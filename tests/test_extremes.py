@@ -57,6 +57,37 @@ def test_a_weight_of_prelu_that_is_no_number_leaves_positive_numbers_alone(weigh
     np.testing.assert_array_equal(y, np.where(x > 0, x, weight[:, None] * x))
 
 
+@pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("channels", [1, 40])
+@pytest.mark.parametrize("shape", [(11, 17), (9, 7)])
+@pytest.mark.parametrize(
+    "pooled",
+    [lambda x: F.adaptive_avg_pool2d(x, (5, 4)), lambda x: F.interpolate(x, (5, 4), mode="area")],
+    ids=["adaptive_avg_pool2d", "interpolate"],
+)
+def test_a_mean_that_is_no_number_is_that_of_its_window_alone(pooled, shape, channels, number):
+    x = RANDOM.standard_normal((2, channels, *shape)).astype(np.float32)
+    x[0, 0, 3, 5] = number
+    y = pooled(tg.tensor(x)).data
+    for i in range(5):
+        for j in range(4):
+            rows, columns = (
+                slice(n * size // count, -((n + 1) * size // -count))
+                for n, size, count in zip((i, j), shape, (5, 4), strict=True)
+            )
+            np.testing.assert_allclose(y[:, :, i, j], x[:, :, rows, columns].mean((2, 3)), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("number", [np.inf, np.nan])
+@pytest.mark.parametrize("width", [3, 300])
+def test_pixels_that_no_output_shows_have_no_gradient_whatever_that_of_others_is(width, number):
+    x = tg.zeros(1, 2, 10, width, requires_grad=True)
+    g = np.full((1, 2, 5, width), number, np.float32)
+    F.interpolate(x, (5, width)).backward(g)
+    assert not x.grad.data[:, :, 1::2].any()
+    np.testing.assert_array_equal(x.grad.data[:, :, ::2], g)
+
+
 # -------------------------------------------------------------------------------------- half precision
 
 

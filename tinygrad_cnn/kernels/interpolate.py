@@ -77,6 +77,11 @@ class Taps:
         return [as_slice(row) for row in self.indices]
 
     @cached_property
+    def blind(self) -> Array:
+        """The outputs that are 0 whatever they read, which infinity and NaN times 0 are not."""
+        return np.flatnonzero(~self.weights.any(axis=0))
+
+    @cached_property
     def sums(self) -> bool:
         """Whether all weights are 1."""
         return bool((self.weights == 1).all())
@@ -162,6 +167,8 @@ def _along(x: Array, taps: Taps, y: Array, calls: list[Call]) -> None:
         calls.append(partial(np.take, x, taps.indices.reshape(-1), 1, values, "clip"))
         weights = taps.written_out(b, x.dtype)
         calls.append(partial(np.einsum, "amq,mq->aq", values.reshape(a, count, -1), weights, out=y.reshape(a, -1)))
+    if taps.blind.size:
+        calls.append(partial(y.__setitem__, (slice(None), taps.blind), 0))
 
 
 def apply_maps(x: Array, maps: Sequence[Taps]) -> Array:

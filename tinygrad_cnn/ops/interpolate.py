@@ -189,5 +189,9 @@ def _keys(t: np.ndarray) -> np.ndarray:
 def _means(size: int, outputs: int) -> Taps:
     i = np.arange(outputs)
     start, stop = i * size // outputs, -((i + 1) * size // -outputs)
-    tap = np.arange(int((stop - start).max()))[:, None]
-    return Taps(size, np.minimum(start + tap, stop - 1), (start + tap < stop) / (stop - start))
+    length = stop - start
+    tap = np.arange(int(length.max()))[:, None]
+    # A window that is shorter than another reads its last pixel again, for a share of its weight: 0 would make of
+    # infinity NaN.
+    shares = np.where(start + tap < stop - 1, 1, 1 / (len(tap) - length + 1))
+    return Taps(size, np.minimum(start + tap, stop - 1), shares / length)

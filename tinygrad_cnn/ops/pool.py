@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_cnn.autograd import Residuals, primitive
+from tinygrad_cnn.autograd import Residuals, Variable, primitive
 from tinygrad_cnn.errors import check_float, check_int, check_pair, check_single, check_tensor
 from tinygrad_cnn.kernels import pool as kernels
 from tinygrad_cnn.kernels.shapes import output_size
 from tinygrad_cnn.kernels.windows import Windows, axes
 from tinygrad_cnn.ops.elementwise import abs, eq, pow, where
+from tinygrad_cnn.ops.interpolate import interpolate
 from tinygrad_cnn.ops.linalg import matmul
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.shape import reshape
@@ -251,8 +252,14 @@ def adaptive_avg_pool2d(input: Array, output_size: Any) -> Array:
         return mean(input, (-2, -1), True)
     if window := even_windows((rows, columns), (height, width)):
         return avg_pool2d(input, *window)
-    # Averaging is linear in rows and in columns: two products with small matrices.
-    return matmul(matmul(_means(rows, height, input.dtype), input), _means(columns, width, input.dtype).T)
+    # Averaging is linear in rows and in columns: two products with small matrices. Their zeros make NaN of infinity
+    # wherever it stands; then pixel by pixel, which takes longer.
+    with np.errstate(invalid="ignore"):
+        y = matmul(matmul(_means(rows, height, input.dtype), input), _means(columns, width, input.dtype).T)
+    if np.isfinite(y.data if isinstance(y, Variable) else y).all():
+        return y
+    image = input if input.ndim == 4 else reshape(input, (1, *input.shape))
+    return reshape(interpolate(image, (rows, columns), mode="area"), tuple(y.shape))
 
 
 def _means(outputs: int, size: int, dtype: Any) -> np.ndarray:
