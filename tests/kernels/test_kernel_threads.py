@@ -424,3 +424,15 @@ def test_after_a_share_that_took_long_threads_wait_asleep_for_a_while():
     pool._calm_until = 0.0
     pool.run([[partial(done.append, 10)], [partial(done.append, 10)]])
     assert done[-2:] == [10, 10]
+
+
+def test_vectors_of_ones_share_their_memory():
+    kept = blas._ones.cache_info().currsize
+    for count in (1, 2, 3, 600, 700, 1000, 1024):
+        vector = blas.ones(count, np.dtype(np.float32))
+        np.testing.assert_array_equal(vector, np.ones(count))
+        assert vector.flags.c_contiguous
+        assert not vector.flags.writeable
+    assert blas.ones(0, np.dtype(np.float32)).shape == (0,)
+    assert np.shares_memory(vector, blas.ones(600, np.dtype(np.float32)))
+    assert blas._ones.cache_info().currsize <= kept + 4

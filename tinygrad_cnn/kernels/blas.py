@@ -146,10 +146,15 @@ def product(a: Array, b: Array, out: Array) -> Call:
     return partial(np.dot, a, b, out) if simple else call
 
 
-@functools.lru_cache(maxsize=64)
 def ones(count: int, dtype: np.dtype[Any]) -> Array:
     """Return a vector of ones, whose product with a matrix adds up rows or columns; nobody may write to it."""
-    vector = np.ones(count, dtype)
+    return _ones(1 << (count - 1).bit_length(), dtype)[:count]
+
+
+@functools.lru_cache(maxsize=64)
+def _ones(power: int, dtype: np.dtype[Any]) -> Array:
+    """As many as a power of two: sums of a thousand different lengths keep less than four times the longest vector."""
+    vector = np.ones(power, dtype)
     vector.flags.writeable = False
     return vector
 
