@@ -24,6 +24,7 @@ def small_blocks(monkeypatch, request):
     monkeypatch.setattr(small_arrays, "_SMALL", 0)
     monkeypatch.setattr(normalize, "_ONCE", 300)
     monkeypatch.setattr(small_arrays, "_TILE", 40)
+    monkeypatch.setattr(small_arrays, "_OWN_TILE", 40)
     monkeypatch.setattr(small_arrays, "_LONG_RUN", 6)
     monkeypatch.setattr(small_arrays, "_VECTOR", 2)
     monkeypatch.setattr(small_arrays, "_layout", functools.lru_cache(small_arrays.Layout))

@@ -56,8 +56,9 @@ _THREADS = 1 << 16
 _ROW = 32
 # Elements from which on a run is worth a turn of its own.
 _LONG_RUN = 192
-# Elements to which a small array is written out: long runs, which stay in the cache.
-_TILE = 1 << 14
+# Elements to which a small array is written out: long runs, which stay in the cache. Where each image has one of its
+# own they are shorter, as all of them have to be written.
+_TILE, _OWN_TILE = 1 << 14, 1 << 11
 # Rows of a tile come in such multiples, so that no run begins in the middle of a vector of the processor.
 _VECTOR = 16
 
@@ -152,7 +153,7 @@ class Layout:
         if len(small) < 3 or small[1] != 1:
             return 0
         count, width = self.shape[1], math.prod(self.shape[2:])
-        most = min(count, _TILE // width)
+        most = min(count, _OWN_TILE // width)
         rows = next((rows for rows in range(most, 0, -1) if count % rows == 0), 0)
         return rows if rows * width >= _LONG_RUN else 0
 
