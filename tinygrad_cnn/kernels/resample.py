@@ -9,7 +9,6 @@ the same array of indices, which serves all channels, from views that start one 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -24,13 +23,12 @@ from tinygrad_cnn.kernels.threads import Call, parallel_calls
 __all__ = ["affine", "displace", "gaussian_matrix", "smooth"]
 
 Array = NDArray[Any]
-Locate = Callable[[slice, Array, Array], Iterable[Call]]
 
 # Values of a block: many, since there are many steps, and threads get in each other's way between two of them; and from
 # which number on a second thread pays.
 _BLOCK = 3 << 16
 _WORTH_SHARING = 1 << 14
-# Up to here float32 counts the pixels of an image exactly.
+# Up to here float32 counts the pixels of an image exactly, and those of all images of a block, which are small ones.
 _EXACT_IN_FLOAT32 = 1 << 24
 
 
@@ -51,16 +49,10 @@ def affine(images: Array, matrices: Array, bilinear: bool = True, fill: Any = 0)
     fill : number or ndarray
         What lies outside; one for each channel, (C, 1, 1), or one for all.
     """
+    entries = matrices.astype(_coordinates(images))[..., np.newaxis, np.newaxis]
     columns, rows = _grid(images)
-    entries = matrices.astype(columns.dtype)[..., np.newaxis, np.newaxis]
-    across = entries[:, :, 0] * columns
-    down = entries[:, :, 1] * rows + entries[:, :, 2]
-
-    def locate(part: slice, x: Array, y: Array) -> Iterable[Call]:
-        for axis, place in enumerate((x, y)):
-            yield partial(np.add, across[part, axis], down[part, axis], place)
-
-    return _resample(images, locate, bilinear, fill)
+    along_row, down = entries[:, :, 0] * columns, entries[:, :, 1] * rows + entries[:, :, 2]
+    return _resample(images, along_row, down, bilinear, fill)
 
 
 def displace(images: Array, displacements: Array, bilinear: bool = True, fill: Any = 0) -> Array:
@@ -69,13 +61,8 @@ def displace(images: Array, displacements: Array, bilinear: bool = True, fill: A
     Pixel (x, y) of output n is the input at ``(x + displacements[n, 0, y, x], y + displacements[n, 1, y, x])``. The
     other arguments are those of `affine`.
     """
-    columns, rows = _grid(images)
-
-    def locate(part: slice, x: Array, y: Array) -> Iterable[Call]:
-        yield partial(np.add, displacements[part, 0], columns, out=x)
-        yield partial(np.add, displacements[part, 1], rows, out=y)
-
-    return _resample(images, locate, bilinear, fill)
+    grid = np.stack(np.broadcast_arrays(*_grid(images)))
+    return _resample(images, displacements, np.broadcast_to(grid, displacements.shape), bilinear, fill)
 
 
 def smooth(fields: Array, vertical: Array, horizontal: Array) -> Array:
@@ -116,44 +103,47 @@ def gaussian_matrix(size: int, sigma: float, dtype: Any) -> Array:
     return matrix.astype(dtype)
 
 
-def _grid(images: Array) -> tuple[Array, Array]:
-    """Return the columns (W,) and rows (H, 1), in the dtype that coordinates are computed in."""
+def _coordinates(images: Array) -> Any:
+    """Return the dtype that coordinates are computed in."""
     height, width = images.shape[2:]
-    dtype: Any = np.result_type(images.dtype, np.float32)
-    if (height + 3) * (width + 3) >= _EXACT_IN_FLOAT32:
-        dtype = np.float64
+    return np.float64 if (height + 3) * (width + 3) >= _EXACT_IN_FLOAT32 else np.result_type(images.dtype, np.float32)
+
+
+def _grid(images: Array) -> tuple[Array, Array]:
+    """Return the columns (W,) and the rows (H, 1)."""
+    height, width = images.shape[2:]
+    dtype = _coordinates(images)
     return np.arange(width, dtype=dtype), np.arange(height, dtype=dtype)[:, np.newaxis]
 
 
-def _resample(images: Array, locate: Locate, bilinear: bool, fill: Any) -> Array:
-    """Read each image at the places that `locate` writes for a slice of the images: x (n, H, W) and y (n, H, W)."""
+def _resample(images: Array, first: Array, second: Array, bilinear: bool, fill: Any) -> Array:
+    """Read each image at places x and y that are the sums of two arrays, (N, 2, H, W) or broadcast to that."""
     height, width = images.shape[2:]
     out = buffers.empty(images.shape, images.dtype)
     if not images.size:
         return out
     working = np.result_type(images.dtype, np.float32) if bilinear else images.dtype
-    coordinates = _grid(images)[0].dtype
+    coordinates = _coordinates(images)
     ends = np.array([width, height], coordinates).reshape(2, 1, 1, 1)
 
     def plan(part: slice) -> list[Call]:
-        target = out[part].transpose(1, 0, 2, 3)
-        frames, calls = _framed(images[part].transpose(1, 0, 2, 3), fill, working)
+        source, target, *terms = (x[part].transpose(1, 0, 2, 3) for x in (images, out, first, second))
+        frames, calls = _framed(source, fill, working)
         places, pixels = buffers.scratch("places", (2, 2, *target.shape[1:]), coordinates)
-        (x, y), (x_before, y_before) = places, pixels
         calls += [
-            *locate(part, x, y),
+            partial(np.add, *terms, places),
             # From here on every place has its four neighbours within the frame.
             partial(places.clip, -1, ends, places),
             partial(np.floor if bilinear else np.rint, places, pixels),
         ]
         if bilinear:
             calls.append(partial(np.subtract, places, pixels, places))
-        index = _flat_index(x_before, y_before, width + 3, calls)
+        index = _flat_index(pixels, calls)
         if working == images.dtype and (bilinear or target.flags.c_contiguous):
             values = target
         else:
             values = buffers.scratch("values", target.shape, working)
-        calls += _interpolation(frames, index, x, y, values) if bilinear else [_gather(frames, 0, index, values)]
+        calls += _interpolation(frames, index, places, values) if bilinear else [_gather(frames, 0, index, values)]
         if values is not target:
             if working != images.dtype and images.dtype.kind != "f":
                 calls.append(partial(np.rint, values, values))
@@ -184,9 +174,11 @@ def _framed(images: Array, fill: Any, dtype: Any) -> tuple[Array, list[Call]]:
     ]
 
 
-def _flat_index(x: Array, y: Array, row: int, calls: list[Call]) -> Array:
-    """Return where the pixels x, y (n, H, W) are in framed images (n, H + 3, W + 3). `y` is overwritten."""
-    count, height, _ = y.shape
+def _flat_index(pixels: Array, calls: list[Call]) -> Array:
+    """Return where the pixels (2, n, H, W), x and y, are in framed images (n, H + 3, W + 3). y is overwritten."""
+    x, y = pixels
+    count, height, width = x.shape
+    row = width + 3
     # The frame begins one pixel before (0, 0).
     starts = np.arange(count, dtype=y.dtype) * ((height + 3) * row) + (row + 1)
     index = buffers.scratch("index", y.shape, np.intp)
@@ -207,8 +199,9 @@ def _gather(memory: Array, offset: int, index: Array, out: Array) -> Call:
     return partial(frames.take, index, 1, out, "clip")  # without "clip" it goes through a buffer
 
 
-def _interpolation(memory: Array, index: Array, x: Array, y: Array, out: Array) -> list[Call]:
-    """Return the calls that write the values x and y away from the pixels at `index`, to the right and below."""
+def _interpolation(memory: Array, index: Array, distances: Array, out: Array) -> list[Call]:
+    """Return the calls that write the values at distances (2, n, H, W), right and down, from the pixels at `index`."""
+    x, y = distances
     row = x.shape[-1] + 3
     # From each pixel to the next one: subtracting before the gathers takes a pass less than after them.
     steps = buffers.scratch("steps", memory.shape, memory.dtype)
