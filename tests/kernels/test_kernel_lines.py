@@ -116,6 +116,18 @@ def test_cross_entropy_with_distributions_and_its_gradient(shape, layout, offset
     close(cross_entropy.distribution_losses_grad(height, g, q, powers, total), expected)
 
 
+def test_a_single_class_is_certain_wherever_its_axis_lies_in_memory():
+    x = array((2, 2, 1, 4), "row-major").transpose(3, 2, 0, 1)
+    classes, q = np.zeros((4, 2, 2), int), np.ones(x.shape)
+    number = np.float64(1)
+    losses, _, (powers, total) = cross_entropy.class_losses(x, classes, None, True)
+    close(losses, 0)
+    close(cross_entropy.class_losses_grad(number, number, number, None, classes, powers, total), 0)
+    losses, _, (powers, total) = cross_entropy.distribution_losses(x, q, True)
+    close(losses, 0)
+    close(cross_entropy.distribution_losses_grad(np.ones((4, 2, 2)), number, q, powers, total), 0)
+
+
 @pytest.mark.parametrize("scores", [[-np.inf, 0.0, 1.0], [-np.inf, -np.inf, 3.0], [-200.0, 0.0, 1.0]])
 def test_what_has_no_weight_costs_nothing_even_if_it_is_impossible(scores):
     x = np.array([scores, [0.0, 1.0, 2.0]] * 20, np.float32)

@@ -49,6 +49,8 @@ class Lines:
     """
 
     def __init__(self, shape: tuple[int, ...], order: tuple[int, ...], dim: int) -> None:
+        if shape[dim] == 1:  # its place in memory means nothing, and may differ between arrays that lie alike
+            order = (*(axis for axis in order if axis != dim), dim)
         self.order = order
         place = order.index(dim)
         sizes = [shape[axis] for axis in order]
