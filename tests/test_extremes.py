@@ -129,3 +129,11 @@ def test_running_statistics_of_halves_are_right():
     F.batch_norm(x, mean, var, training=True, momentum=1.0)
     np.testing.assert_allclose(mean.data, x.data.mean(0, np.float32), atol=1e-2)
     np.testing.assert_allclose(var.data, x.data.var(0, np.float32), rtol=1e-2)
+
+
+def test_the_cross_entropy_of_an_unlikely_class_among_many_is_finite_in_halves():
+    x = np.zeros((3, 100), np.float16)
+    x[:, 7] = -10, -20, -1
+    exact = np.log(np.exp(x.astype(float)).sum(1)) - x[:, 7]
+    losses = F.cross_entropy(tg.tensor(x), tg.full((3,), 7, dtype=tg.int64), reduction="none")
+    np.testing.assert_allclose(losses.data, exact, rtol=2e-3)

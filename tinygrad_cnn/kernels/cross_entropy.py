@@ -69,8 +69,9 @@ def class_losses(x: Array, classes: Array, shares: Array | None, keep: bool) -> 
     powers, peak, total = _powers(x, lines, exponentials, keep, None if shares is None else mean_of)
     exponents = x_.reshape(-1).take(lines.bring_choice(classes)) - peak.reshape(-1)
     likely = np.maximum(exponents, _LIKELY)
-    # A sum is at least as large as each of its terms, also when it is rounded.
-    losses = np.log(total.reshape(-1) / np.exp(likely)) + (likely - exponents)
+    # A sum is at least as large as each of its terms, also when it is rounded. Halves soon end below the quotient.
+    quotients = np.divide(total.reshape(-1), np.exp(likely), dtype=np.result_type(x, np.float32))
+    losses = np.log(quotients).astype(x.dtype, copy=False) + (likely - exponents)
     if shares is None:
         return lines.restore(losses), None, (powers, total)
     if np.isnan(mean).any():  # possibly of 0 * inf
