@@ -78,3 +78,12 @@ def test_the_value_does_not_depend_on_whether_it_is_recorded():
             plain = function(x).data
             recorded = function(x.clone().requires_grad_()).data
             np.testing.assert_array_equal(plain, recorded)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_slope_of_hardswish_jumps_at_its_kinks_alone(dtype):
+    three, inside = dtype(3), np.nextafter(dtype(3), dtype(0))
+    x = np.array([-np.inf, -4, -three, -inside, 0, inside, three, 4, np.inf, np.nan], dtype)
+    with np.errstate(invalid="ignore"):
+        slope = blockwise_pair(activation.hardswish_slope, x)[1]
+    np.testing.assert_allclose(slope, [0, 0, 0, -0.5, 0.5, 1.5, 1, 1, 1, np.nan], rtol=1e-6)

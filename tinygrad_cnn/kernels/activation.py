@@ -379,11 +379,7 @@ def within(g: Array, x: Array, out: Array, *, low: float, high: float, slope: fl
 def hardsigmoid(x: Array, out: Array) -> Steps:
     """A ramp from 0 at -3 to 1 at 3."""
     yield np.multiply, x, 1 / 6, out
-    yield from _limited_ramp(out, out)
-
-
-def _limited_ramp(sixths: Array, out: Array) -> Steps:
-    yield np.add, sixths, 0.5, out
+    yield np.add, out, 0.5, out
     yield np.clip, out, 0, 1, out
 
 
@@ -394,12 +390,17 @@ def hardswish(x: Array, out: Array) -> Steps:
 
 
 def hardswish_slope(x: Array, out: Array, slope: Array) -> Steps:
-    """0 up to -3, 1 from 3 on, ``x / 3 + 1 / 2`` in between: the ramp, and there ``x / 6`` more."""
-    (sixths, more), inside = _scratch(out, 2), _mask(out)
-    yield np.multiply, x, 1 / 6, sixths
-    yield from _limited_ramp(sixths, slope)
-    yield np.multiply, slope, x, out
-    yield np.absolute, x, more
-    yield np.less, more, 3, inside
-    yield from selection(inside, sixths, more)
-    yield np.add, slope, more, slope
+    """0 up to -3, 1 from 3 on, ``x / 3 + 1 / 2`` in between.
+
+    With c the limited ``x / 6`` that is the ramp ``c + 1/2`` and, where ``|2 c| < 1``, c more: ``c - trunc(2 c) / 2``,
+    which takes no mask.
+    """
+    yield np.multiply, x, 1 / 6, out
+    yield np.clip, out, -0.5, 0.5, out
+    yield np.add, out, out, slope
+    yield np.trunc, slope, slope
+    yield np.multiply, slope, 0.5, slope
+    yield np.subtract, out, slope, slope
+    yield np.add, out, 0.5, out
+    yield np.add, slope, out, slope
+    yield np.multiply, out, x, out
