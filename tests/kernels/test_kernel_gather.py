@@ -10,14 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_cnn.kernels import gather as kernels
-from tinygrad_cnn.kernels.gather import add_at, gather
+from tinygrad_cnn.kernels.gather import add_at, places, take
 
 
 @pytest.fixture(autouse=True, params=[1, 15, 1 << 18])
 def _limits(request):
-    """Take arrays for large from so many elements on, and a fifth of them for not so small."""
-    few, large = request.param // 5, request.param
-    with mock.patch.multiple(kernels, _FEW_PICKED=few, _FEW_ADDED=few, _LARGE=large, _BLOCK=large):
+    """Take arrays for large from so many elements on."""
+    with mock.patch.object(kernels, "_LARGE", request.param):
         yield
 
 
@@ -44,10 +43,18 @@ def _places(dim, index):
 @given(case=cases())
 def test_what_is_picked_and_where_it_is_added(case):
     x, dim, index = case
-    picked = gather(x, dim, index)
+    flat = places(index, dim, x.shape)
+    picked = take(x, flat)
     assert picked.dtype == x.dtype
     np.testing.assert_array_equal(picked, x[_places(dim, index)])
     whole, expected = x.copy(order="C"), x.copy(order="C")
-    add_at(whole, dim, index, picked)
+    add_at(whole, flat, picked)
     np.add.at(expected, _places(dim, index), picked)
     np.testing.assert_array_equal(whole, expected)
+
+
+@pytest.mark.parametrize("wrong", [-1, 3])
+def test_an_index_out_of_range_has_no_place(wrong):
+    index = np.zeros((3, 4), np.int64)
+    index[2, 1] = wrong
+    assert places(index, 0, (3, 4)) is None

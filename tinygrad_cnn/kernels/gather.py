@@ -1,103 +1,85 @@
-"""Picking and adding along a dimension, at positions that an array of indices tells.
+"""Picking along a dimension, and adding there, at positions that an array of indices tells.
 
 Both go through row-major memory: NumPy takes from a vector, and adds to one, ten times as fast as at an index for each
-dimension.
+dimension. Where the elements lie there is computed once, for the value and for its derivatives.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.kernels.elementwise import empty_like, scratch_like, slices
+from tinygrad_cnn.kernels import buffers
+from tinygrad_cnn.kernels.elementwise import empty_like, slices
 from tinygrad_cnn.kernels.layouts import contiguous
 from tinygrad_cnn.kernels.runs import run_by_run
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
-__all__ = ["add_at", "gather"]
+__all__ = ["add_at", "places", "take", "zeros"]
 
 Array = NDArray[Any]
 Part = tuple[Any, ...]
 
-# Elements: up to so many NumPy picks, and adds, as fast with an index for each dimension.
-_FEW_PICKED, _FEW_ADDED = 1 << 13, 1 << 11
-# From here on a second thread pays; and those of a block, whose positions stay in the cache.
-_LARGE, _BLOCK = 1 << 17, 1 << 16
+# Elements from which on a second thread pays.
+_LARGE = 1 << 17
 
 
-def gather(x: Array, dim: int, index: Array) -> Array:
-    """Return the elements ``x[i, ..., index[i, ..., k], ..., k]``, laid out like the index."""
+def places(index: Array, dim: int, shape: tuple[int, ...]) -> Array | None:
+    """Return where ``x[i, ..., index[i, ..., k], ..., k]`` lie in row-major memory of a shape, laid out like the index.
+
+    None if an index is out of range.
+    """
+    out = empty_like(index, np.int64)
     if not index.size:
-        return empty_like(index, x.dtype)
-    if index.size <= _FEW_PICKED:
-        return np.asarray(x[_places(index, dim)])
+        return out
+    steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    starts = np.zeros((1,) * index.ndim, np.int64)
+    for axis, n in enumerate(index.shape):
+        if axis != dim:
+            starts = starts + (np.arange(n) * steps[axis]).reshape((-1,) + (1,) * (index.ndim - 1 - axis))
+    each = np.broadcast_to(starts, index.shape)
+    unsigned = index.view(f"u{index.itemsize}")  # where negative numbers are the largest
+    parts: list[Part] = [*slices(out)] if out.size >= _LARGE else [(...,)]
+    largest = np.empty(len(parts), unsigned.dtype)
+
+    def plan(item: tuple[int, Part]) -> list[Call]:
+        number, part = item
+        greatest = partial(np.maximum.reduce, unsigned[part], axis=None, out=largest[number, ...])
+        if steps[dim] == 1:
+            return [greatest, partial(np.add, index[part], each[part], out=out[part])]
+        return [
+            greatest,
+            partial(np.multiply, index[part], steps[dim], out=out[part]),
+            partial(np.add, out[part], each[part], out=out[part]),
+        ]
+
+    with run_by_run() if len(parts) > 1 else nullcontext():
+        parallel_calls(plan, list(enumerate(parts)))
+    return out if largest.max() < shape[dim] else None
+
+
+def take(x: Array, places: Array) -> Array:
+    """Return the elements at places in row-major memory, laid out like these."""
+    out = empty_like(places, x.dtype)
     flat = contiguous(x).reshape(-1)
-    out = empty_like(index, x.dtype)
-    positions = _Positions(index, dim, x.shape)
-
-    def plan(part: Part) -> list[Call]:
-        calls, places = positions.of(part)
-        # Every index is in range, so "clip" changes none: it spares NumPy a second copy of the output.
-        return [*calls, partial(np.take, flat, places, out=out[part], mode="clip")]
-
-    _over_blocks(plan, index, index.size >= _LARGE)
+    # Every place is in range, so "clip" changes none: it spares NumPy a second copy of the output.
+    parts: list[Part] = [*slices(out)] if out.size >= _LARGE else [(...,)]
+    parallel_calls(lambda part: [partial(np.take, flat, places[part], out=out[part], mode="clip")], parts)
     return out
 
 
-def add_at(whole: Array, dim: int, index: Array, src: Array) -> None:
-    """Add `src` to `whole`, which is in row-major memory, where `gather` would read it."""
-    if index.size <= _FEW_ADDED:
-        if index.size:
-            np.add.at(whole, _places(index, dim), src)
-        return
-    flat, index = whole.reshape(-1), contiguous(index)
-    positions = _Positions(index, dim, whole.shape)
-
-    def plan(part: Part) -> list[Call]:
-        calls, places = positions.of(part)
-        return [*calls, partial(np.add.at, flat, places.reshape(-1), src[part].reshape(-1))]
-
-    _over_blocks(plan, index, False)  # `add.at` keeps the interpreter lock: nothing to share
+def add_at(whole: Array, places: Array, src: Array) -> None:
+    """Add `src` to `whole`, which is in row-major memory, where `take` would read it."""
+    np.add.at(whole.reshape(-1), places.reshape(-1), src.reshape(-1))
 
 
-def _over_blocks(plan: Callable[[Part], list[Call]], index: Array, in_threads: bool) -> None:
-    blocks: list[Part] = [*slices(index, _BLOCK)]
-    with run_by_run():
-        if in_threads:
-            parallel_calls(plan, blocks)
-            return
-        for block in blocks:
-            for call in plan(block):
-                call()
-
-
-def _places(index: Array, dim: int) -> tuple[Array, ...]:
-    """An index for each dimension."""
-    places = [np.arange(n).reshape((-1,) + (1,) * (index.ndim - 1 - i)) for i, n in enumerate(index.shape)]
-    places[dim] = index
-    return tuple(places)
-
-
-class _Positions:
-    """Where in row-major memory of some shape the elements lie that an index along `dim` tells."""
-
-    def __init__(self, index: Array, dim: int, shape: tuple[int, ...]) -> None:
-        self.index = index
-        steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-        self.step = steps[dim]
-        places = zip(range(index.ndim), _places(index, dim), steps, strict=True)
-        self.others = np.broadcast_to(sum(place * step for i, place, step in places if i != dim), index.shape)
-
-    def of(self, part: Part) -> tuple[list[Call], Array]:
-        """The calls that find those of a part, and where they write them to."""
-        index = self.index[part]
-        if index.ndim == 1:
-            return [], index
-        places = scratch_like("places", index, 1, np.int64)[0, ...]
-        add = partial(np.add, index if self.step == 1 else places, self.others[part], out=places)
-        return [add] if self.step == 1 else [partial(np.multiply, index, self.step, out=places), add], places
+def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return an array of zeros in memory that was used before: what is added here and there is slow in fresh one."""
+    out = buffers.empty(shape, dtype)
+    out.fill(0)
+    return out

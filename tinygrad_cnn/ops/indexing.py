@@ -13,6 +13,7 @@ import numpy as np
 from tinygrad_cnn.autograd import Variable, primitive
 from tinygrad_cnn.errors import check_dim, check_int, check_tensor
 from tinygrad_cnn.kernels import gather as kernels
+from tinygrad_cnn.kernels.layouts import copied_in_order
 from tinygrad_cnn.ops.elementwise import cast, clone, where
 from tinygrad_cnn.types import Array
 
@@ -37,7 +38,7 @@ def _(g, input_shape, index):
 @primitive
 def _put(g: Array, shape: tuple[int, ...], index: Any) -> Array:
     """Zeros of `shape`, with `g` added at `index`."""
-    whole = np.zeros(shape, g.dtype)
+    whole = kernels.zeros(shape, g.dtype)
     if _is_basic(index):
         whole[index] = g
     else:
@@ -99,26 +100,44 @@ def _is_0d(x: Any) -> bool:
 
 
 @primitive
-def _gather(input: Array, dim: int, index: np.ndarray) -> Array:
-    return kernels.gather(input, dim, index)
+def _take(input: Array, places: np.ndarray) -> Array:
+    """The elements at `places` in row-major memory."""
+    return kernels.take(input, places)
 
 
-@_gather.vjp("input")
-def _(g, input_shape, dim, index):
-    return _scatter(g, input_shape, dim, index)
+@_take.vjp("input")
+def _(g, input_shape, places):
+    return _add_up(g, input_shape, places)
 
 
 @primitive
-def _scatter(g: Array, shape: tuple[int, ...], dim: int, index: np.ndarray) -> Array:
-    """Zeros of `shape`, with `g` added at the positions that `_gather` reads."""
-    whole = np.zeros(shape, g.dtype)
-    kernels.add_at(whole, dim, index, g)
+def _add_up(g: Array, shape: tuple[int, ...], places: np.ndarray) -> Array:
+    """Zeros of `shape`, with `g` added at the places that `_take` reads."""
+    whole = kernels.zeros(shape, g.dtype)
+    kernels.add_at(whole, places, g)
     return whole
 
 
-@_scatter.vjp("g")
-def _(g, dim, index):
-    return _gather(g, dim, index)
+@_add_up.vjp("g")
+def _(g, places):
+    return _take(g, places)
+
+
+def take_along(input: Array, dim: int, index: Array) -> Array:
+    """As `gather`, at an index of a shape that fits."""
+    return _take(input, _places("gather", input, dim, index))
+
+
+def _places(operation: str, input: Array, dim: int, index: Array) -> np.ndarray:
+    """Where `input`, in row-major memory, is read at an index; an IndexError if that is out of range."""
+    positions = index.data if isinstance(index, Variable) else index
+    places = kernels.places(positions, dim, tuple(input.shape))
+    if places is None:
+        raise IndexError(
+            f"{operation}: index expects 0 <= index < {input.shape[dim]} along dim {dim} "
+            f"but holds {positions.min()} to {positions.max()}"
+        )
+    return places
 
 
 def gather(input: Array, dim: int, index: Array, *, sparse_grad: bool = False) -> Array:
@@ -145,14 +164,14 @@ def gather(input: Array, dim: int, index: Array, *, sparse_grad: bool = False) -
     axis = check_dim("gather", dim, input.ndim)
     chosen = check_index("gather", input, axis, index)
     if input.ndim == 0 or chosen.ndim == 0:
-        return _gather(input.reshape(-1), 0, chosen.reshape(-1)).reshape(chosen.shape)
-    return _gather(input, axis, chosen)
+        return take_along(input.reshape(-1), 0, chosen.reshape(-1)).reshape(chosen.shape)
+    return take_along(input, axis, chosen)
 
 
 @primitive
-def _scatter_add(input: Array, dim: int, index: np.ndarray, src: Array) -> Array:
-    whole = input.copy(order="C")
-    kernels.add_at(whole, dim, index, src)
+def _scatter_add(input: Array, places: np.ndarray, src: Array) -> Array:
+    whole = copied_in_order(input)
+    kernels.add_at(whole, places, src)
     return whole
 
 
@@ -162,8 +181,8 @@ def _(g):
 
 
 @_scatter_add.vjp("src")
-def _(g, dim, index):
-    return _gather(g, dim, index)
+def _(g, places):
+    return _take(g, places)
 
 
 def scatter_add(input: Array, dim: int, index: Array, src: Array) -> Array:
@@ -201,7 +220,7 @@ def scatter_add(input: Array, dim: int, index: Array, src: Array) -> Array:
         return sum.reshape(input.shape)
     if src.shape != chosen.shape:
         src = _getitem(src, tuple(slice(n) for n in chosen.shape)).reshape(chosen.shape)
-    return _scatter_add(input, axis, chosen, src)
+    return _scatter_add(input, _places("scatter_add", input, axis, chosen), src)
 
 
 def masked_fill(input: Array, mask: Array, value: Array) -> Array:
@@ -238,8 +257,8 @@ def masked_fill(input: Array, mask: Array, value: Array) -> Array:
     return where(mask, number, input)
 
 
-def check_index(operation: str, input: Array, dim: int, index: Any) -> Any:
-    """The index of a selection along `dim`, in range: a tensor, whose version the graph checks, or an array's copy."""
+def check_index(operation: str, input: Array, dim: int, index: Any) -> np.ndarray:
+    """The index of a selection along `dim` as an array, of a shape that fits."""
     positions = index.data if isinstance(index, Variable) else np.asarray(index)
     if positions.size and positions.dtype not in (np.dtype(np.int64), np.dtype(np.int32)):
         raise TypeError(f"{operation}: index expects dtype int64 but has {positions.dtype}")
@@ -255,14 +274,7 @@ def check_index(operation: str, input: Array, dim: int, index: Any) -> Any:
                     f"{operation}: index {positions.shape} expects to be no larger than input "
                     f"{tuple(input.shape)} but along dim {dim}"
                 )
-    size = input.shape[dim] if input.ndim else 1
-    # Without a sign, negative ones are the largest.
-    if positions.size and positions.view(f"u{positions.itemsize}").max() >= size:
-        raise IndexError(
-            f"{operation}: index expects 0 <= index < {size} along dim {dim} "
-            f"but holds {positions.min()} to {positions.max()}"
-        )
-    return index if isinstance(index, Variable) else positions.copy()
+    return positions
 
 
 def one_hot(tensor: Array, num_classes: int = -1) -> Array:

@@ -14,7 +14,7 @@ from tinygrad_cnn.autograd import primitive
 from tinygrad_cnn.errors import check_dim, check_int, check_tensor
 from tinygrad_cnn.kernels import order as kernels
 from tinygrad_cnn.ops.elementwise import clone
-from tinygrad_cnn.ops.indexing import _gather
+from tinygrad_cnn.ops.indexing import take_along
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.types import Array
 
@@ -111,4 +111,4 @@ def _axis(operation: str, input: Array, dim: int, flag: bool) -> int:
 def _pick(input: Array, dim: int, indices: Array) -> Sorted:
     if input.ndim == 0:
         return Sorted(clone(input), reshape(indices, ()))
-    return Sorted(_gather(input, dim, indices), indices)
+    return Sorted(take_along(input, dim, indices), indices)
