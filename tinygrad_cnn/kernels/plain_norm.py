@@ -105,8 +105,12 @@ def _layout(x: Array, statistic: Shape, weight: Shape) -> Layout:
     """That of memory; but rows and columns, where statistics belong to the ones and weights to the others."""
     if not crossed(x.shape, statistic, weight):
         return layout_of(x, statistic, weight)
-    order = sorted(memory_order(x), key=lambda axis: statistic[axis] == 1)
-    return layout_in(tuple(order), x, statistic, weight)
+    return layout_in(_rows_first(tuple(memory_order(x)), statistic), x, statistic, weight)
+
+
+@functools.lru_cache(256)
+def _rows_first(order: Shape, statistic: Shape) -> Shape:
+    return tuple(sorted(order, key=lambda axis: statistic[axis] == 1))
 
 
 def _multiply(x: Array, rstd: Array, weight: Array, out: Array) -> None:

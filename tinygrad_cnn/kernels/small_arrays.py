@@ -79,6 +79,7 @@ class Layout:
     def __init__(self, shape: Shape, order: Shape, *small: Shape) -> None:
         self.order = order
         self.inverse = [self.order.index(axis) for axis in range(len(shape))]
+        self.in_order = self.inverse == list(range(len(shape)))
         axes = [axis for axis in self.order if shape[axis] != 1]
         alike = itertools.groupby(axes, lambda axis: tuple(other[axis] == 1 for other in small))
         self.groups = [list(group) for _, group in alike]
@@ -99,10 +100,12 @@ class Layout:
 
     def bring(self, x: Array) -> Array:
         """An array in the layout's axes: a view, if it lies in memory like the one to follow; else a copy."""
-        return x.transpose(self.order).reshape(self.merged(x.shape))
+        return (x if self.in_order else x.transpose(self.order)).reshape(self.merged(x.shape))
 
     def restore(self, x: Array, shape: Shape) -> Array:
         """The opposite of `bring`."""
+        if self.in_order:
+            return x.reshape(shape)
         return x.reshape([shape[axis] for axis in self.order]).transpose(self.inverse)
 
     def over_blocks(self, plan: Callable[[tuple[int, slice]], Iterable[Call]]) -> None:
@@ -257,6 +260,8 @@ def total_of_products(x: Array, y: Array, shape: Shape) -> Array:
     if x.shape == shape:
         return np.multiply(x, y)
     count, after, left = _sum_steps(x.shape, shape)[0]
+    if after == 1 and count >= _ROW:  # there is no other thread that may need the interpreter lock
+        return total(np.vecdot(x.reshape(-1, count), y.reshape(-1, count)).reshape(left), shape)
     sums = np.empty(left, x.dtype)
     for call in _first_products(x, y, count, after, sums):
         call()
