@@ -98,6 +98,20 @@ def test_rows_of_many_numbers_are_read_in_place(size, factor, neighbours, shrink
     np.testing.assert_array_equal(apply_maps(x, [taps, same]), expected)
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+@given(*[st.tuples(st.integers(1, 4), st.sampled_from([1, 2, 4]), st.booleans())] * 2, layouts)
+def test_tiles_are_added_up_or_averaged(transposed, down, across, layout):
+    found = []
+    for outputs, size, averages in (down, across):
+        indices = np.arange(outputs * size).reshape(outputs, size).T
+        taps = Taps(outputs * size, indices, np.full(indices.shape, 1 / size if averages else 1.0))
+        assert taps.tiles == (size, size if averages else 1)
+        found.append(taps.transposed if transposed else taps)
+    x = laid_out(integers_array((2, 3, *(taps.size for taps in found)), 0), layout)
+    expected = np.einsum("oh,nchw,pw->ncop", matrix(found[0]), x, matrix(found[1]))
+    np.testing.assert_array_equal(apply_maps(x, found), expected)
+
+
 @given(maps(1))
 def test_the_transpose_of_a_map_is_that_of_its_matrix(found):
     taps = found[0]

@@ -2,7 +2,8 @@
 
 `np.einsum` weights the neighbours and adds them up in one pass. Its innermost loop must be long. Where whole rows of an
 image lie behind each element of the axis, it is, and the neighbours are read in place. Else they are gathered first, so
-that each tap of all outputs is one run of memory, with weights written out for it.
+that each tap of all outputs is one run of memory, with weights written out for it. Halves and doubles, and what else is
+the mean of tiles or its transpose, are left to average pooling.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
+from tinygrad_cnn.kernels.avg_pool import avg_pool2d, avg_pool2d_grad
 from tinygrad_cnn.kernels.layouts import contiguous, copied
 from tinygrad_cnn.kernels.positions import is_channels_last
 from tinygrad_cnn.kernels.runs import LONG_RUN
@@ -90,6 +92,15 @@ class Taps:
     def selects_evenly(self) -> bool:
         """Whether outputs are evenly spaced elements."""
         return len(self.indices) == 1 and self.sums and isinstance(self.places[0], slice)
+
+    @cached_property
+    def tiles(self) -> tuple[int, int] | None:
+        """How many elements an output sums up that no other one reads, and by what it divides them, if all do alike."""
+        taps, outputs = self.indices.shape
+        divisor = 1 if self.sums else taps
+        tiled = np.arange(taps)[:, None] + np.arange(outputs) * taps
+        alike = self.size == tiled.size and np.array_equal(self.indices, tiled) and (self.weights == 1 / divisor).all()
+        return (taps, divisor) if alike else None
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -171,11 +182,25 @@ def _along(x: Array, taps: Taps, y: Array, calls: list[Call]) -> None:
         calls.append(partial(y.__setitem__, (slice(None), taps.blind), 0))
 
 
+def _tiles(maps: Sequence[Taps]) -> tuple[Any, ...] | None:
+    """Return what average pooling needs to know behind its input if that is what the maps do."""
+    tiles = [taps.tiles for taps in maps if taps.tiles]
+    if len(tiles) < len(maps):
+        return None
+    kernel = tuple(size for size, _ in tiles)
+    return kernel, kernel, (0, 0), False, True, math.prod(divisor for _, divisor in tiles)
+
+
 def apply_maps(x: Array, maps: Sequence[Taps]) -> Array:
     """Apply one map along each axis behind the first two: (N, C, H, W, ...) -> (N, C, OH, OW, ...)."""
     if all(taps.selects_evenly for taps in maps):
         places = (taps.places[0] for taps in maps)
         return copied(x[:, :, *places])
+    if len(maps) == 2 and x.dtype.kind == "f":
+        if tiles := _tiles(maps):
+            return avg_pool2d(x, *tiles)
+        if tiles := _tiles([taps.transposed for taps in maps]):
+            return avg_pool2d_grad(x, (*x.shape[:2], *(taps.indices.shape[1] for taps in maps)), *tiles)
     last = is_channels_last(x)
     shape = (*x.shape[:2], *(taps.indices.shape[1] for taps in maps))
     source = np.moveaxis(x, 1, -1) if last else contiguous(x).reshape(-1, *x.shape[2:])
