@@ -112,6 +112,12 @@ def test_tiles_are_added_up_or_averaged(transposed, down, across, layout):
     np.testing.assert_array_equal(apply_maps(x, found), expected)
 
 
+def test_means_of_half_precision_do_not_overflow():
+    halves = Taps(4, np.arange(4).reshape(2, 2).T, np.full((2, 2), 0.5))
+    x = np.full((1, 1, 4, 4), 60000, np.float16)
+    np.testing.assert_array_equal(apply_maps(x, [halves, halves]), x[..., :2, :2])
+
+
 @given(maps(1))
 def test_the_transpose_of_a_map_is_that_of_its_matrix(found):
     taps = found[0]
