@@ -144,3 +144,13 @@ def test_windows_of_any_dtype(dtype):
     assert columns.dtype == dtype
     np.testing.assert_array_equal(columns[0, 0], np.pad(x[0, 0], ((1, 0), (1, 0))).reshape(-1))
     assert fold(columns, (2, 2), *window).dtype == dtype
+
+
+def test_weights_are_written_out_once_unless_that_takes_much_memory():
+    taps = Taps(4, np.array([[0, 1, 2], [1, 2, 3]]), np.full((2, 3), 0.5))
+    short = taps.written_out(5, np.dtype(np.float32))
+    np.testing.assert_array_equal(short, np.full((2, 15), 0.5))
+    assert taps.written_out(5, np.dtype(np.float32)) is short
+    long = taps.written_out(1 << 20, np.dtype(np.float32))
+    assert taps.written_out(1 << 20, np.dtype(np.float32)) is not long
+    assert taps.written_out(5, np.dtype(np.float32)) is short

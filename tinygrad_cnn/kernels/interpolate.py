@@ -33,6 +33,8 @@ Array = NDArray[Any]
 # Elements of the larger image in a block; two blocks if there are so many.
 _BLOCK = 1 << 20
 _WORTH_SHARING = 1 << 17
+# Bytes of written-out weights that a map keeps for the next time. Maps are kept themselves, some dozens.
+_MOST_KEPT = 1 << 22
 # Of the outputs of a run.
 _LONGEST_STEP = 8
 
@@ -118,9 +120,12 @@ class Taps:
     def written_out(self, length: int, dtype: Any) -> Array:
         """The weights for runs of `length` numbers: (M, outputs * length)."""
         written = self._written  # read once: another thread may replace it
-        if written is None or written[0] != (length, dtype):
-            written = self._written = (length, dtype), np.repeat(self.weights.astype(dtype), length, axis=1)
-        return written[1]
+        if written is not None and written[0] == (length, dtype):
+            return written[1]
+        weights = np.repeat(self.weights.astype(dtype), length, axis=1)
+        if weights.nbytes <= _MOST_KEPT:
+            self._written = (length, dtype), weights
+        return weights
 
     @cached_property
     def transposed(self) -> Taps:

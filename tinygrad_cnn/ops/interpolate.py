@@ -144,7 +144,7 @@ def _each(operation: str, argument: str, given: Any, count: int) -> tuple[Any, .
 # ---------------------------------------------------------------------------------- maps along one axis
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=32)
 def _taps(mode: str, size: int, outputs: int, scale: float | None, align_corners: bool) -> Taps:
     """The map of an axis: `size` pixels become `outputs`, `scale` times as many if it is given."""
     if mode == "area":
