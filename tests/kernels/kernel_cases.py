@@ -65,7 +65,7 @@ def conv_cases(draw, dtype=np.float64, depthwise=None):
     if depthwise is None:
         depthwise = draw(st.booleans())
     groups = draw(st.integers(2, 5)) if depthwise else draw(st.sampled_from([1, 1, 2, 3]))
-    per_group = 1 if depthwise else draw(st.sampled_from([1, 2, 3, 17]))
+    per_group = 1 if depthwise else draw(st.sampled_from([1, 2, 3, 8, 17]))
     c, o = groups * per_group, groups * draw(st.integers(1, 3))
     simple = draw(st.booleans())
     pair = st.just((1, 1)) if simple else st.tuples(st.integers(1, 3), st.integers(1, 3))

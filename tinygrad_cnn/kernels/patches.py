@@ -21,6 +21,9 @@ __all__ = ["channels_last", "channels_last_block", "padded", "patches"]
 
 Array = NDArray[Any]
 
+# Of a group: fewer are worth setting apart from those of the other groups.
+_FEW_CHANNELS = 16
+
 
 def channels_last(x: Array) -> Array:
     """Return (N, C, H, W) as (N, H, W, C), a view."""
@@ -76,7 +79,8 @@ def patches(x: Array, s: Geometry, block: Block, calls: list[Call], *, ones: boo
     """
     source = padded(x, s, block, calls, planes=s.few_channels)
     n, rows = block.images.stop - block.images.start, block.rows.stop - block.rows.start
-    shape, steps, size, pieces = _arrangement(s, n, rows, source.strides, ones)
+    taps = source if s.few_channels else _by_groups(source, s, calls)
+    shape, steps, size, pieces = _arrangement(s, n, rows, taps.strides, ones)
     if s.pointwise and not s.few_channels and source.flags.c_contiguous:
         return source.reshape(pieces, 1, -1, s.c)
     positions = n * rows * s.ow
@@ -88,10 +92,24 @@ def patches(x: Array, s: Geometry, block: Block, calls: list[Call], *, ones: boo
         matrix = scratch("patches", (s.groups, positions, size), x.dtype)
         numbers, last = matrix[:, :, : s.patch_size], matrix[:, :, -1]
         result = matrix.reshape(s.groups, pieces, -1, size).transpose(1, 0, 2, 3)
-    calls.append(partial(np.copyto, numbers.reshape(shape), strided(source, shape, steps)))
+    calls.append(partial(np.copyto, numbers.reshape(shape), strided(taps, shape, steps)))
     if ones:
         calls.append(partial(np.copyto, last, 1))
     return result
+
+
+def _by_groups(x: Array, s: Geometry, calls: list[Call]) -> Array:
+    """Return (n, h, w, c) as (groups, n, h, w, c / groups).
+
+    Several groups of few channels are set apart in memory: then the taps of a row are one run again.
+    """
+    depth = s.c // s.groups
+    groups = x.reshape(*x.shape[:3], s.groups, depth).transpose(3, 0, 1, 2, 4)
+    if s.groups == 1 or depth >= _FEW_CHANNELS or s.kw == 1 or s.dilation[1] > 1:
+        return groups
+    apart = scratch("groups", groups.shape, x.dtype)
+    calls.append(partial(np.copyto, apart, groups))
+    return apart
 
 
 class _Arrangement(NamedTuple):
@@ -113,9 +131,9 @@ def _arrangement(s: Geometry, n: int, rows: int, strides: tuple[int, ...], ones:
         shape = (s.groups, s.kh, s.kw, depth, n, rows, s.ow)
         steps = (c_step * depth, dh * h_step, dw * w_step, c_step, n_step, sh * h_step, sw * w_step)
         return _Arrangement(shape, steps, size, n * _pieces(rows * s.ow, size * columns))
-    n_step, h_step, w_step, c_step = strides
+    group_step, n_step, h_step, w_step, c_step = strides
     shape = (s.groups, n, rows, s.ow, s.kh, s.kw, depth)
-    steps = (c_step * depth, n_step, sh * h_step, sw * w_step, dh * h_step, dw * w_step, c_step)
+    steps = (group_step, n_step, sh * h_step, sw * w_step, dh * h_step, dw * w_step, c_step)
     return _Arrangement(shape, steps, size, _pieces(n * rows * s.ow, size * columns) if columns < NARROW else 1)
 
 
