@@ -103,9 +103,11 @@ def _by_groups(x: Array, s: Geometry, calls: list[Call]) -> Array:
 
     Several groups of few channels are set apart in memory: then the taps of a row are one run again.
     """
+    if s.groups == 1:
+        return x[None]
     depth = s.c // s.groups
     groups = x.reshape(*x.shape[:3], s.groups, depth).transpose(3, 0, 1, 2, 4)
-    if s.groups == 1 or depth >= _FEW_CHANNELS or s.kw == 1 or s.dilation[1] > 1:
+    if depth >= _FEW_CHANNELS or s.kw == 1 or s.dilation[1] > 1:
         return groups
     apart = scratch("groups", groups.shape, x.dtype)
     calls.append(partial(np.copyto, apart, groups))
