@@ -109,6 +109,8 @@ def refused(name, channels):
         bad(ValueError, "stride expects at least 1 but got -1", X, W, stride=(1, -1)),
         bad(ValueError, "stride expects an int or a pair but got 3 values", X, W, stride=(1, 1, 1)),
         bad(TypeError, "stride expects an int but got 1.0", X, W, stride=1.0),
+        bad(TypeError, "stride expects an int but got 1.0", X, W, stride=(1.0, 1)),
+        bad(TypeError, "stride expects an int but got True", X, W, stride=(True, 1)),
         bad(ValueError, "dilation expects at least 1 but got 0", X, W, dilation=0),
         bad(ValueError, "padding expects at least 0 but got -1", X, W, padding=-1),
         bad(ValueError, "groups expects at least 1 but got 0", X, W, groups=0),
