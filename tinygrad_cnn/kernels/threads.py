@@ -77,13 +77,13 @@ class _Job:
         return self._context.copy().run(self.work)
 
     def raise_error(self) -> None:
-        """Raise what a share has raised."""
-        error, self.error = self.error, None
-        assert error is not None
-        try:
-            raise error
-        finally:
-            del error  # the traceback refers to this frame
+        """Raise what a share has raised, if one has."""
+        if self.error is not None:
+            error, self.error = self.error, None
+            try:
+                raise error
+            finally:
+                del error  # the traceback refers to this frame
 
 
 class _Pool:
@@ -122,8 +122,7 @@ class _Pool:
             finally:
                 self._job = None
                 self._lock.release()
-        if job.error is not None:
-            job.raise_error()
+        job.raise_error()
 
     def _run(self, job: _Job, shares: int, bells: Bells) -> None:
         self._number += 1
