@@ -5,9 +5,14 @@ from __future__ import annotations
 import operator
 from collections import OrderedDict
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 import tinygrad_cnn as tg
+import tinygrad_cnn.nn.functional as F
 from tinygrad_cnn import nn
 
 
@@ -20,6 +25,73 @@ def test_sequential_is_function_composition(chain):
     x = tg.ones(4, 2)
     assert (chain(x).data == chain[2](chain[1](chain[0](x))).data).all()
     assert nn.Sequential()(x) is x
+
+
+@st.composite
+def poolings(draw):
+    """Draw images with many equal values, some of them special, and a max pooling that takes them."""
+    values = st.sampled_from([-np.inf, -2.0, -1.0, -0.0, 0.0, 0.5, 1.0, 2.0, np.inf, np.nan])
+    shape = draw(st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(4, 9), st.integers(4, 9)))
+    kernel = draw(st.integers(1, 3))
+    options = {
+        "stride": draw(st.integers(1, 3)),
+        "padding": draw(st.integers(0, kernel // 2)),
+        "dilation": draw(st.sampled_from([1, 1, 2])) if kernel < 3 else 1,
+        "ceil_mode": draw(st.booleans()),
+    }
+    return draw(arrays(np.float64, shape, elements=values)), nn.MaxPool2d(kernel, **options)
+
+
+@given(poolings())
+def test_a_relu_commutes_with_the_max_pooling_behind_it(drawn):
+    """`Sequential` pools first, but where there is a hook."""
+    images, pool = drawn
+    watched = nn.ReLU()
+    watched.register_forward_hook(lambda *_: None)
+    results = []
+    for chain in (nn.Sequential(nn.ReLU(), pool), nn.Sequential(watched, pool)):
+        x = tg.tensor(images, requires_grad=True)
+        y = chain(x)
+        cotangent = tg.tensor(np.arange(1.0, y.data.size + 1).reshape(y.shape), requires_grad=True)
+        (first,) = tg.grad(y, x, cotangent, create_graph=True)
+        (second,) = tg.grad(first, cotangent, tg.ones(*first.shape, dtype=tg.float64))
+        results.append((y, first, second))
+    for pooled_first, in_order in zip(*results, strict=True):
+        np.testing.assert_array_equal(pooled_first.data, in_order.data)
+
+
+@pytest.mark.parametrize("calls", ["ReLU", "MaxPool2d"])
+def test_sequential_calls_layers_with_hooks_as_they_are_written(calls):
+    chain, seen = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)), []
+    x = tg.ones(1, 1, 4, 4)
+    for layer in chain:
+        if type(layer).__name__ == calls:
+            layer.register_forward_hook(lambda layer, args, output: seen.append((args[0].shape, output.shape)))
+    chain(x)
+    assert seen == [(x.shape, x.shape) if calls == "ReLU" else (x.shape, (1, 1, 2, 2))]
+
+
+def test_sequential_pools_before_it_rectifies(monkeypatch):
+    shapes = []
+    monkeypatch.setattr(F, "relu", lambda x: shapes.append(x.shape) or x)
+    image = tg.ones(1, 1, 8, 8)
+    nn.Sequential(nn.ReLU(), nn.MaxPool2d(2), nn.ReLU(), nn.MaxPool2d(2))(image)
+    assert shapes == [(1, 1, 4, 4), (1, 1, 2, 2)]
+
+
+def test_sequential_keeps_the_order_of_what_does_not_commute():
+    class Mirrored(nn.ReLU):
+        def forward(self, input):
+            return -super().forward(input)
+
+    image = tg.arange(-8.0, 8.0).view(1, 1, 4, 4)
+    for layer in (nn.MaxPool2d(2, return_indices=True), nn.AvgPool2d(2)):
+        chain = nn.Sequential(nn.ReLU(), layer)
+        made, expected = chain(image), layer(F.relu(image))
+        for one, other in zip(*((t if isinstance(t, tuple) else (t,)) for t in (made, expected)), strict=True):
+            assert one.tolist() == other.tolist()
+    with_subclass = nn.Sequential(Mirrored(), nn.MaxPool2d(2))
+    assert with_subclass(image).tolist() == F.max_pool2d(Mirrored()(image), 2).tolist()
 
 
 def test_sequential_indexes_and_slices(chain):

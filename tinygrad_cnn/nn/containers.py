@@ -8,7 +8,10 @@ from collections import OrderedDict
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, Self, SupportsIndex, overload
 
+from tinygrad_cnn.nn.activation import ReLU
+from tinygrad_cnn.nn.hooks import hooked
 from tinygrad_cnn.nn.module import Module, indent
+from tinygrad_cnn.nn.pooling import MaxPool2d
 
 
 class _Indexed(Module):
@@ -75,6 +78,9 @@ class _Indexed(Module):
 class Sequential(_Indexed):
     """Modules in a chain: the output of each is the input of the next.
 
+    A `ReLU` followed by a `MaxPool2d` runs behind it, unless one of the two has hooks: values and gradients are the
+    same, and there are fewer elements to rectify.
+
     Parameters
     ----------
     *args : Module, or one OrderedDict of str to Module
@@ -118,9 +124,22 @@ class Sequential(_Indexed):
 
     def forward(self, input: Any) -> Any:
         """Pass the input through the chain."""
-        for module in self._modules.values():
-            input = module(input)  # type: ignore[misc]
+        for module in _pool_before_relu(list(self)):
+            input = module(input)
         return input
+
+
+def _pool_before_relu(chain: list[Module]) -> list[Module]:
+    """Move each ReLU that max pooling follows behind the pooling.
+
+    The two commute: the largest of rectified values is the largest value rectified. So do their gradients: where the
+    largest value is positive, it is at the same place either way, and elsewhere the derivative of ReLU is 0.
+    """
+    for place in range(len(chain) - 1):
+        relu, pool = chain[place : place + 2]
+        if type(relu) is ReLU and type(pool) is MaxPool2d and not (pool.return_indices or hooked(relu) or hooked(pool)):
+            chain[place : place + 2] = pool, relu
+    return chain
 
 
 class ModuleList(_Indexed):

@@ -34,6 +34,11 @@ def register(table: HookTable, function: Callable[..., Any], prepend: bool, with
     return RemovableHandle(table, key)
 
 
+def hooked(module: Any) -> bool:
+    """Return whether anybody watches the forward passes of `module`."""
+    return bool(module._forward_pre_hooks or module._forward_hooks)
+
+
 def run_pre_hooks(
     table: HookTable, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
