@@ -376,10 +376,11 @@ def selection(keep: Array, values: Array, out: Array) -> list[Call]:
     if bits is None or values.dtype != out.dtype:
         return [partial(np.copyto, out, 0), partial(np.copyto, out, values, where=keep)]
     target = out.view(bits)
-    same_layout = keep.strides == tuple([stride // out.itemsize for stride in out.strides])
-    if same_layout and values.strides == out.strides:  # NumPy widens as it goes
-        return [partial(np.multiply, values.view(bits), keep.view(np.int8), target)]
-    pattern = target if same_layout else scratch_like("pattern", keep, 1, bits)[0]
+    if keep.strides == tuple([stride // out.itemsize for stride in out.strides]):  # NumPy widens as it goes
+        if values.strides == out.strides:
+            return [partial(np.multiply, values.view(bits), keep.view(np.int8), target)]
+        return [partial(np.copyto, out, values), partial(np.multiply, target, keep.view(np.int8), target)]
+    pattern = scratch_like("pattern", keep, 1, bits)[0]
     return [
         partial(np.copyto, pattern, keep.view(np.int8)),
         partial(np.multiply, values.view(bits), pattern, target),
