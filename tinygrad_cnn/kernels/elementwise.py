@@ -40,6 +40,7 @@ __all__ = [
     "relu",
     "relu_grad",
     "repeats_in_runs",
+    "run",
     "scratch_like",
     "select",
     "selection",
@@ -223,6 +224,15 @@ def ready(step: Step) -> Call:
     return _call(function, *arguments) if function in _PECULIAR else partial(function, *arguments)
 
 
+def run(steps: Iterable[Step]) -> None:
+    """Take the steps of a function, one after the other, at once."""
+    for step in steps:
+        if type(step) is tuple and step[0] not in _PECULIAR:
+            step[0](*step[1:])
+        else:
+            ready(step)()
+
+
 def _call(function: Callable[..., object], *arguments: Any) -> Call:
     """Return the call that writes into the last argument; by position, which is faster, where NumPy lets us."""
     if function is np.maximum or function is np.minimum:
@@ -293,11 +303,7 @@ def _blockwise(
     with np.errstate(over="ignore"):
         block = _STEPS_BLOCK * 4 // last.itemsize
         if last.size < block // 2:
-            for step in function(*arrays, *outs, **parameters):
-                if type(step) is tuple and step[0] not in _PECULIAR:
-                    step[0](*step[1:])
-                else:
-                    ready(step)()
+            run(function(*arrays, *outs, **parameters))
             return outs
         inputs, targets = _operands(arrays, outs)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.kernels.elementwise import Step
 from tinygrad_cnn.optim.optimizer import Group, Optimizer, Params, check_number
 from tinygrad_cnn.optim.rules import Array, average_square, moment, with_decay
 
@@ -77,15 +78,15 @@ def _adadelta(
     rho: float,
     eps: float,
     weight_decay: float,
-) -> None:
+) -> Iterator[Step]:
     step, temporary = temporaries[0], temporaries[2]
-    g = with_decay(temporaries[1], p, g, weight_decay)
-    average_square(temporary, square_avg, g, rho)
-    np.add(square_avg, eps, out=temporary)
-    np.add(acc_delta, eps, out=step)
-    np.divide(step, temporary, out=step)
-    np.sqrt(step, out=step)
-    np.multiply(step, g, out=step)
-    average_square(temporary, acc_delta, step, rho)
-    np.multiply(step, lr, out=step)
-    np.subtract(p, step, out=p)
+    g = yield from with_decay(temporaries[1], p, g, weight_decay)
+    yield from average_square(temporary, square_avg, g, rho)
+    yield np.add, square_avg, eps, temporary
+    yield np.add, acc_delta, eps, step
+    yield np.divide, step, temporary, step
+    yield np.sqrt, step, step
+    yield np.multiply, step, g, step
+    yield from average_square(temporary, acc_delta, step, rho)
+    yield np.multiply, step, lr, step
+    yield np.subtract, p, step, p

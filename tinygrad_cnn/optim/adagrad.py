@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.kernels.elementwise import Step
 from tinygrad_cnn.optim.optimizer import Group, Optimizer, Params, check_number
 from tinygrad_cnn.optim.rules import Array, moment, with_decay
 
@@ -76,13 +77,13 @@ class Adagrad(Optimizer):
 
 def _adagrad(
     temporaries: list[Array], p: Array, g: Array, total: Array, lr: float, weight_decay: float, eps: float
-) -> None:
+) -> Iterator[Step]:
     fraction = temporaries[0]
-    g = with_decay(temporaries[1], p, g, weight_decay)
-    np.multiply(g, g, out=fraction)
-    np.add(total, fraction, out=total)
-    np.sqrt(total, out=fraction)
-    np.add(fraction, eps, out=fraction)
-    np.divide(g, fraction, out=fraction)
-    np.multiply(fraction, lr, out=fraction)
-    np.subtract(p, fraction, out=p)
+    g = yield from with_decay(temporaries[1], p, g, weight_decay)
+    yield np.multiply, g, g, fraction
+    yield np.add, total, fraction, total
+    yield np.sqrt, total, fraction
+    yield np.add, fraction, eps, fraction
+    yield np.divide, g, fraction, fraction
+    yield np.multiply, fraction, lr, fraction
+    yield np.subtract, p, fraction, p

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.kernels.elementwise import Step
 from tinygrad_cnn.optim.optimizer import Group, Optimizer, Params, check_betas, check_number
 from tinygrad_cnn.optim.rules import Array, average, average_square, moment, with_decay
 
@@ -121,18 +122,19 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True)
 
 
-def _adam(temporaries: list[Array], p: Array, g: Array, m: Array, v: Array, *rest: Any) -> None:
+def _adam(temporaries: list[Array], p: Array, g: Array, m: Array, v: Array, *rest: Any) -> Iterator[Step]:
     *largest, size, floor, beta1, beta2, shrink, penalty = rest
     fraction = temporaries[0]
     if shrink != 1:
-        np.multiply(p, shrink, out=p)
-    g = with_decay(temporaries[1], p, g, penalty)
-    average(fraction, m, g, 1 - beta1)
-    average_square(fraction, v, g, beta2)
+        yield np.multiply, p, shrink, p
+    g = yield from with_decay(temporaries[1], p, g, penalty)
+    yield from average(fraction, m, g, 1 - beta1)
+    yield from average_square(fraction, v, g, beta2)
     if largest:
-        v = np.maximum(largest[0], v, out=largest[0])
-    np.sqrt(v, out=fraction)
-    np.add(fraction, floor, out=fraction)
-    np.divide(m, fraction, out=fraction)
-    np.multiply(fraction, size, out=fraction)
-    np.subtract(p, fraction, out=p)
+        yield np.maximum, largest[0], v, largest[0]
+        v = largest[0]
+    yield np.sqrt, v, fraction
+    yield np.add, fraction, floor, fraction
+    yield np.divide, m, fraction, fraction
+    yield np.multiply, fraction, size, fraction
+    yield np.subtract, p, fraction, p

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.kernels.elementwise import Step
 from tinygrad_cnn.optim.optimizer import Group, Optimizer, Params, check_betas, check_number
 from tinygrad_cnn.optim.rules import Array, average, average_square, moment, with_decay
 
@@ -106,16 +107,17 @@ def _nadam(
     beta2: float,
     shrink: float,
     penalty: float,
-) -> None:
+) -> Iterator[Step]:
     root, step = temporaries[0], temporaries[2]
     if shrink != 1:
-        np.multiply(p, shrink, out=p)
-    g = with_decay(temporaries[1], p, g, penalty)
-    average(step, m, g, 1 - beta1)
-    average_square(step, v, g, beta2)
-    np.sqrt(v, out=root)
-    np.add(root, floor, out=root)
-    np.multiply(g, of_gradient, out=step)
-    np.add(step, np.multiply(m, of_mean, out=temporaries[1]), out=step)
-    np.divide(step, root, out=step)
-    np.subtract(p, step, out=p)
+        yield np.multiply, p, shrink, p
+    g = yield from with_decay(temporaries[1], p, g, penalty)
+    yield from average(step, m, g, 1 - beta1)
+    yield from average_square(step, v, g, beta2)
+    yield np.sqrt, v, root
+    yield np.add, root, floor, root
+    yield np.multiply, g, of_gradient, step
+    yield np.multiply, m, of_mean, temporaries[1]
+    yield np.add, step, temporaries[1], step
+    yield np.divide, step, root, step
+    yield np.subtract, p, step, p

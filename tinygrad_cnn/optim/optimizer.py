@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad_cnn.autograd import enable_grad
 from tinygrad_cnn.nn.parameter import UninitializedParameter, clear_gradients
-from tinygrad_cnn.optim.rules import Array, Work
+from tinygrad_cnn.optim.rules import Array, Rule, Work
 from tinygrad_cnn.tensor import Tensor
 
 Group: TypeAlias = dict[str, Any]
@@ -80,12 +80,13 @@ class Optimizer:
         """Change the parameter `p`, in place, given its gradient `g`; never write into `g`."""
         raise NotImplementedError
 
-    def apply(self, rule: Callable[..., None], arrays: tuple[Array, ...], *options: Any) -> None:
-        """Call ``rule(temporaries, *arrays, *options)``, in cache-sized blocks if the arrays are large.
+    def apply(self, rule: Rule, arrays: tuple[Array, ...], *options: Any) -> None:
+        """Take the steps of ``rule(temporaries, *arrays, *options)``, in cache-sized blocks if the arrays are large.
 
-        `rule` works elementwise and writes its results into `arrays`. `temporaries` are three arrays of the same
-        shape that it may fill as it likes. The blocks of large arrays are run at the end of the step, in several
-        threads.
+        `rule` works elementwise and writes its results into `arrays`. It yields steps such as
+        ``(np.multiply, g, lr, temporaries[0])``, which stands for ``np.multiply(g, lr, out=temporaries[0])``.
+        `temporaries` are three arrays of the same shape that it may fill as it likes. The blocks of large arrays are
+        run at the end of the step, in several threads.
         """
         self._work.add(rule, arrays, *options)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.kernels.elementwise import Step
 from tinygrad_cnn.optim.optimizer import Group, Optimizer, Params, check_number
 from tinygrad_cnn.optim.rules import Array, average, average_square, moment, with_decay
 
@@ -86,24 +87,25 @@ class RMSprop(Optimizer):
         self.apply(_rmsprop, arrays, bool(group["centered"]), lr, alpha, eps, weight_decay, momentum)
 
 
-def _rmsprop(temporaries: list[Array], p: Array, g: Array, square_avg: Array, *rest: Any) -> None:
+def _rmsprop(temporaries: list[Array], p: Array, g: Array, square_avg: Array, *rest: Any) -> Iterator[Step]:
     *others, centered, lr, alpha, eps, weight_decay, momentum = rest
     step, temporary = temporaries[0], temporaries[2]
-    g = with_decay(temporaries[1], p, g, weight_decay)
-    average_square(temporary, square_avg, g, alpha)
+    g = yield from with_decay(temporaries[1], p, g, weight_decay)
+    yield from average_square(temporary, square_avg, g, alpha)
     if centered:
-        average(temporary, others[0], g, 1 - alpha)
-        np.multiply(others[0], others[0], out=temporary)
-        np.subtract(square_avg, temporary, out=step)
-        np.sqrt(step, out=step)
+        yield from average(temporary, others[0], g, 1 - alpha)
+        yield np.multiply, others[0], others[0], temporary
+        yield np.subtract, square_avg, temporary, step
+        yield np.sqrt, step, step
     else:
-        np.sqrt(square_avg, out=step)
-    np.add(step, eps, out=step)
-    np.divide(g, step, out=step)
+        yield np.sqrt, square_avg, step
+    yield np.add, step, eps, step
+    yield np.divide, g, step, step
     if momentum > 0:
         buffer = others[-1]
-        np.multiply(buffer, momentum, out=buffer)
-        step = np.multiply(np.add(buffer, step, out=buffer), lr, out=step)
+        yield np.multiply, buffer, momentum, buffer
+        yield np.add, buffer, step, buffer
+        yield np.multiply, buffer, lr, step
     else:
-        np.multiply(step, lr, out=step)
-    np.subtract(p, step, out=p)
+        yield np.multiply, step, lr, step
+    yield np.subtract, p, step, p

@@ -1,22 +1,25 @@
 """What update rules are made of: blocks, memory for temporaries, and the pieces that several rules share.
 
-A rule is a function ``rule(temporaries, *arrays, *options)`` that works elementwise and writes into `arrays`.
+A rule is a function ``rule(temporaries, *arrays, *options)`` that works elementwise. It computes nothing itself, but
+says which calls write into `arrays`, one after the other: it yields steps ``(f, *arguments, target)``, which stand for
+``f(*arguments, out=target)``. So a thread that takes them needs the interpreter for a moment only between two of them.
 """
 
 from __future__ import annotations
 
-import math
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinygrad_cnn.kernels.buffers import scratch
+from tinygrad_cnn.kernels.elementwise import Step, ready, run
 from tinygrad_cnn.kernels.shapes import balanced
-from tinygrad_cnn.kernels.threads import parallel_calls
+from tinygrad_cnn.kernels.threads import Call, parallel_calls
 from tinygrad_cnn.tensor import Tensor
 
 Array: TypeAlias = np.ndarray[Any, Any]
+Rule: TypeAlias = Callable[..., Iterable[Step]]
 
 # Large parameters are updated in blocks of so many elements. All arrays of one update (parameter, gradient, state,
 # temporaries) together stay in the second-level cache then, and main memory is passed once per step, not once per
@@ -24,68 +27,40 @@ Array: TypeAlias = np.ndarray[Any, Any]
 BLOCK = 1 << 17
 
 
-class Block:
-    """A rule and the pieces of the arrays that it is still to be applied to."""
-
-    __slots__ = ("arrays", "options", "rule")
-
-    def __init__(self, rule: Callable[..., None], arrays: list[Array], options: tuple[Any, ...]) -> None:
-        self.rule = rule
-        self.arrays = arrays
-        self.options = options
-
-    def run(self) -> None:
-        """Apply it."""
-        p = self.arrays[0]
-        self.rule(temporaries(p.shape, p.dtype), *self.arrays, *self.options)
-
-
 class Work:
     """The updates of one step: small ones are made at once, large ones at the end, in blocks and threads."""
 
     def __init__(self) -> None:
-        self.blocks: list[Block] = []
+        self.blocks: list[tuple[Rule, list[Array], tuple[Any, ...]]] = []
 
-    def add(self, rule: Callable[..., None], arrays: tuple[Array, ...], *options: Any) -> None:
-        """Call ``rule(temporaries, *arrays, *options)``, now or in `finish`."""
+    def add(self, rule: Rule, arrays: tuple[Array, ...], *options: Any) -> None:
+        """Take the steps of ``rule(temporaries, *arrays, *options)``, now or in `finish`."""
         p = arrays[0]
         if p.size <= BLOCK:
-            rule(temporaries(p.shape, p.dtype), *arrays, *options)
+            run(rule(_temporaries(p), *arrays, *options))
         elif all(array.flags.c_contiguous for array in arrays):
             flat = [array.reshape(-1) for array in arrays]
             for part in balanced(p.size, -(-p.size // BLOCK)):
-                self.blocks.append(Block(rule, [array[part] for array in flat], options))
+                self.blocks.append((rule, [array[part] for array in flat], options))
         else:
-            rule([np.empty_like(p) for _ in range(3)], *arrays, *options)
+            run(rule([np.empty_like(p) for _ in range(3)], *arrays, *options))
 
     def finish(self) -> None:
         """Do what is left to do."""
         if self.blocks:
             blocks, self.blocks = self.blocks, []
-            parallel_calls(lambda block: [block.run], blocks)
+            parallel_calls(_calls, blocks)
 
 
-class _Temporaries(threading.local):
-    """Memory that rules reuse from step to step, in each thread: fresh memory costs a page fault every 4 kB."""
-
-    def __init__(self) -> None:
-        self.memory: dict[int, Array] = {}
-        self.views: dict[tuple[tuple[int, ...], int], list[Array]] = {}
+def _calls(block: tuple[Rule, list[Array], tuple[Any, ...]]) -> list[Call]:
+    rule, arrays, options = block
+    return [ready(step) for step in rule(_temporaries(arrays[0]), *arrays, *options)]
 
 
-_local = _Temporaries()
-
-
-def temporaries(shape: tuple[int, ...], dtype: np.dtype[Any]) -> list[Array]:
-    """Return three arrays of at most `BLOCK` elements, with arbitrary values, that belong to this thread."""
-    number = dtype.num  # hashes many times faster than the dtype itself
-    views = _local.views.get((shape, number))
-    if views is None:
-        if number not in _local.memory:
-            _local.memory[number] = np.empty((3, BLOCK), dtype)
-        views = [row[: math.prod(shape)].reshape(shape) for row in _local.memory[number]]
-        _local.views[shape, number] = views
-    return views
+def _temporaries(p: Array) -> list[Array]:
+    """Return three arrays like `p`, of at most `BLOCK` elements, in memory that later updates use again."""
+    memory = scratch("update", (3, *p.shape), p.dtype)
+    return [memory[i, ...] for i in range(3)]
 
 
 def moment(state: dict[str, Any], name: str, p: Array, first: float = 0.0) -> Array:
@@ -97,24 +72,25 @@ def moment(state: dict[str, Any], name: str, p: Array, first: float = 0.0) -> Ar
     return array
 
 
-def with_decay(temporary: Array, p: Array, g: Array, weight_decay: float) -> Array:
-    """Return ``g + weight_decay * p``, in `temporary` unless that is just `g`."""
+def with_decay(temporary: Array, p: Array, g: Array, weight_decay: float) -> Generator[Step, None, Array]:
+    """Compute ``g + weight_decay * p``, in `temporary` unless that is just `g`, and return where it is."""
     if weight_decay == 0:
         return g
-    np.multiply(p, weight_decay, out=temporary)
-    return np.add(temporary, g, out=temporary)
+    yield np.multiply, p, weight_decay, temporary
+    yield np.add, temporary, g, temporary
+    return temporary
 
 
-def average(temporary: Array, mean: Array, g: Array, share: float) -> None:
+def average(temporary: Array, mean: Array, g: Array, share: float) -> Iterator[Step]:
     """Move a running mean towards `g`: ``mean += share * (g - mean)``."""
-    np.subtract(g, mean, out=temporary)
-    np.multiply(temporary, share, out=temporary)
-    np.add(mean, temporary, out=mean)
+    yield np.subtract, g, mean, temporary
+    yield np.multiply, temporary, share, temporary
+    yield np.add, mean, temporary, mean
 
 
-def average_square(temporary: Array, mean: Array, g: Array, decay: float) -> None:
+def average_square(temporary: Array, mean: Array, g: Array, decay: float) -> Iterator[Step]:
     """Move a running mean of squares: ``mean = decay * mean + (1 - decay) * g**2``."""
-    np.multiply(g, g, out=temporary)
-    np.multiply(temporary, 1 - decay, out=temporary)
-    np.multiply(mean, decay, out=mean)
-    np.add(mean, temporary, out=mean)
+    yield np.multiply, g, g, temporary
+    yield np.multiply, temporary, 1 - decay, temporary
+    yield np.multiply, mean, decay, mean
+    yield np.add, mean, temporary, mean

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.kernels.elementwise import Step
 from tinygrad_cnn.optim.optimizer import Group, Optimizer, Params, check_number
 from tinygrad_cnn.optim.rules import Array, moment, with_decay
 
@@ -83,10 +84,11 @@ class SGD(Optimizer):
         self.apply(_with_momentum, (p, g, buffer), lr, weight_decay, momentum, share, group["nesterov"])
 
 
-def _plain(temporaries: list[Array], p: Array, g: Array, lr: float, weight_decay: float) -> None:
+def _plain(temporaries: list[Array], p: Array, g: Array, lr: float, weight_decay: float) -> Iterator[Step]:
     step = temporaries[0]
-    np.multiply(with_decay(temporaries[1], p, g, weight_decay), lr, out=step)
-    np.subtract(p, step, out=p)
+    g = yield from with_decay(temporaries[1], p, g, weight_decay)
+    yield np.multiply, g, lr, step
+    yield np.subtract, p, step, p
 
 
 def _with_momentum(
@@ -99,15 +101,19 @@ def _with_momentum(
     momentum: float,
     share: float,
     nesterov: bool,
-) -> None:
+) -> Iterator[Step]:
     step = temporaries[0]
-    g = with_decay(temporaries[1], p, g, weight_decay)
-    np.multiply(buffer, momentum, out=buffer)
-    np.add(buffer, g if share == 1 else np.multiply(g, share, out=step), out=buffer)
-    if nesterov:
-        np.multiply(buffer, momentum, out=step)
-        np.add(step, g, out=step)
-        np.multiply(step, lr, out=step)
+    g = yield from with_decay(temporaries[1], p, g, weight_decay)
+    yield np.multiply, buffer, momentum, buffer
+    if share == 1:
+        yield np.add, buffer, g, buffer
     else:
-        np.multiply(buffer, lr, out=step)
-    np.subtract(p, step, out=p)
+        yield np.multiply, g, share, step
+        yield np.add, buffer, step, buffer
+    if nesterov:
+        yield np.multiply, buffer, momentum, step
+        yield np.add, step, g, step
+        yield np.multiply, step, lr, step
+    else:
+        yield np.multiply, buffer, lr, step
+    yield np.subtract, p, step, p

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any, TypeAlias
 
 from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.devices import check_cpu
 from tinygrad_cnn.errors import check_float, check_int
+from tinygrad_cnn.kernels.elementwise import Step
 from tinygrad_cnn.nn.batchnorm import _BatchNorm
 from tinygrad_cnn.nn.module import Module
 from tinygrad_cnn.optim.lr_scheduler.scheduler import LRScheduler, check_optimizer, per_group
@@ -89,8 +90,8 @@ def _move(
     work.finish()
 
 
-def _lerp(temporaries: list[Array], mean: Array, new: Array, share: float) -> None:
-    average(temporaries[0], mean, new, share)
+def _lerp(temporaries: list[Array], mean: Array, new: Array, share: float) -> Iterator[Step]:
+    return average(temporaries[0], mean, new, share)
 
 
 def _assign(target: Tensor, value: Tensor) -> None:
