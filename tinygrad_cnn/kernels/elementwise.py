@@ -82,10 +82,11 @@ def memory_order(x: Array) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=512)
-def _orders(strides: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The axes from the slowest to the fastest, and where each axis stands among them."""
+def _orders(strides: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """The axes from the slowest to the fastest; where each axis stands among them; and where behind another axis."""
     order = sorted(range(len(strides)), key=lambda axis: -abs(strides[axis]))
-    return tuple(order), tuple(order.index(axis) for axis in range(len(order)))
+    place = [order.index(axis) for axis in range(len(order))]
+    return tuple(order), tuple(place), (0, *[1 + axis for axis in place])
 
 
 def empty_like(x: Array, dtype: Any = None, shape: tuple[int, ...] | None = None) -> Array:
@@ -94,7 +95,7 @@ def empty_like(x: Array, dtype: Any = None, shape: tuple[int, ...] | None = None
     shape = x.shape if shape is None else shape
     if x.flags.c_contiguous:
         return buffers.empty(shape, dtype)
-    order, place = _orders(x.strides)
+    order, place, _ = _orders(x.strides)
     return buffers.empty(tuple([shape[axis] for axis in order]), dtype).transpose(place)
 
 
@@ -109,9 +110,8 @@ def scratch_like(name: str, x: Array, count: int, dtype: Any = None, shape: tupl
     shape = x.shape if shape is None else shape
     if x.flags.c_contiguous:
         return buffers.scratch(name, (count, *shape), dtype)
-    order = memory_order(x)
-    memory = buffers.scratch(name, (count, *[shape[axis] for axis in order]), dtype)
-    return memory.transpose((0, *[order.index(axis) + 1 for axis in range(x.ndim)]))
+    order, _, place = _orders(x.strides)
+    return buffers.scratch(name, (count, *[shape[axis] for axis in order]), dtype).transpose(place)
 
 
 def slices(x: Array, size: int = _BLOCK) -> list[tuple[slice, ...]]:
@@ -217,10 +217,12 @@ def ready(step: Step) -> Call:
     if not isinstance(step, tuple):
         return step
     function, *arguments = step
-    for index, argument in enumerate(arguments):
-        if type(argument) is float or type(argument) is int:
-            array = arguments[0] if index else arguments[1]
-            arguments[index] = number(argument, array.dtype)
+    kinds = [*map(type, arguments)]
+    if float in kinds or int in kinds:
+        dtype = arguments[kinds.index(ndarray)].dtype
+        arguments = [
+            number(x, dtype) if kind is float or kind is int else x for x, kind in zip(arguments, kinds, strict=True)
+        ]
     return _call(function, *arguments) if function in _PECULIAR else partial(function, *arguments)
 
 

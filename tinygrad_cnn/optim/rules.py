@@ -60,7 +60,7 @@ def _calls(block: tuple[Rule, list[Array], tuple[Any, ...]]) -> list[Call]:
 def _temporaries(p: Array) -> list[Array]:
     """Return three arrays like `p`, of at most `BLOCK` elements, in memory that later updates use again."""
     memory = scratch("update", (3, *p.shape), p.dtype)
-    return [memory[i, ...] for i in range(3)]
+    return [memory[0, ...], memory[1, ...], memory[2, ...]]
 
 
 def moment(state: dict[str, Any], name: str, p: Array, first: float = 0.0) -> Array:
