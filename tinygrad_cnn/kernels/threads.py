@@ -24,10 +24,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import chain
 from typing import SupportsIndex, TypeVar
 
-from tinygrad_cnn.kernels import buffers
 from tinygrad_cnn.kernels.bells import Bells
+from tinygrad_cnn.kernels.buffers import choose_scratch
 
 __all__ = ["Call", "get_num_threads", "parallel", "parallel_calls", "set_num_threads"]
 
@@ -290,22 +291,23 @@ def parallel_calls(plan: Callable[[Block], Iterable[Call]], blocks: list[Block])
     BaseException
         What a call raised; work not yet started is then dropped.
     """
-    threads = 1 if len(blocks) < 2 else min(get_num_threads(), len(blocks), _MOST_HELPERS + 1)
+    count = len(blocks)
+    threads = 1 if count < 2 else min(get_num_threads(), count, _MOST_HELPERS + 1)
     if threads == 1 or _local.inside:
         for block in blocks:
             for call in plan(block):
                 call()
         return
-    shares = []
+    shares: list[list[Call]] = []
+    start = 0
     try:
         for number in range(threads):
-            buffers.choose_scratch(number)
-            share: list[Call] = []
-            for block in blocks[len(blocks) * number // threads : len(blocks) * (number + 1) // threads]:
-                share.extend(plan(block))
-            shares.append(share)
+            choose_scratch(number)
+            stop = count * (number + 1) // threads
+            shares.append([*chain.from_iterable(map(plan, blocks[start:stop]))])
+            start = stop
     finally:
-        buffers.choose_scratch(0)
+        choose_scratch(0)
     _run(shares)
 
 
