@@ -76,6 +76,7 @@ def test_max_pooling_is_its_definition(case):
     for found in (max_pool2d(x, *windows), maxima):
         np.testing.assert_array_equal(found, y)
         assert found.dtype == x.dtype
+    np.testing.assert_array_equal(max_pool2d(x - 2, *windows, rectified=True), np.maximum(y - 2, 0))
     np.testing.assert_array_equal(max_pool2d_positions(winners, *windows), indices)
 
 
@@ -98,6 +99,9 @@ def test_gather_picks_and_scatter_adds_at_the_indices(case, first, second):
     np.testing.assert_array_equal(max_pool2d_scatter(g, winners, *windows), scattered.reshape(x.shape))
     if are_tiles(x.dtype, *windows):
         np.testing.assert_array_equal(max_pool2d_scatter_tiles(g, x, y, *windows), scattered.reshape(x.shape))
+        kept = max_pool2d_scatter(np.where(y > 2, g, 0), winners, *windows)
+        by_positive = max_pool2d_scatter_tiles(g, x - 2, np.maximum(y - 2, 0), *windows, rectified=True)
+        np.testing.assert_array_equal(by_positive, kept)
 
 
 @st.composite

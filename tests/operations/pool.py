@@ -118,7 +118,15 @@ def lp_pool2d_cases(draw):
     return Call(x, p, kernel, call.kwargs["stride"], call.kwargs["ceil_mode"])
 
 
+@st.composite
+def rectified_cases(draw):
+    call = draw(pool2d_cases("max"))
+    x = draw(tensors(call.args[0].shape, elements=reals(distinct=True, away_from=[0])))
+    return Call(x, *call.args[1:], **call.kwargs)
+
+
 X = tg.ones(1, 1, 3, 3)
+ZEROS = tg.zeros(1, 3, 3, dtype=tg.float64, requires_grad=True)
 FLAT = tg.ones(1, 3, 3, dtype=tg.float64, requires_grad=True)
 
 
@@ -161,6 +169,21 @@ ROWS = [
         lambda *args, **kwargs: F.max_pool2d(*args, **kwargs, return_indices=True),
         pool2d_cases("max"),
         lambda *args, **kwargs: max_pool2d(*args, **kwargs, return_indices=True),
+        public=F.max_pool2d,
+    ),
+    Row(
+        "max_pool2d (rectified)",
+        lambda *args, **kwargs: F.max_pool2d(*args, **kwargs, rectified=True),
+        rectified_cases(),
+        lambda *args, **kwargs: np.maximum(max_pool2d(*args, **kwargs), 0),
+        (
+            Bad(
+                Call(X, 2, return_indices=True, rectified=True),
+                ValueError,
+                "max_pool2d: rectified expects return_indices=False but got both as True",
+            ),
+        ),
+        points=((Call(ZEROS, 3), (0 * FIRST,)), (Call(FLAT, 3), (FIRST,)), (Call(FLAT, 2, 1), (CORNERS,))),
         public=F.max_pool2d,
     ),
     Row(

@@ -60,7 +60,8 @@ def avg_pool2d(
     rows, columns = axes("avg_pool2d", x.shape, kernel, stride, padding, (1, 1), ceil_mode)
     wide = x.astype(np.float32) if x.dtype == np.float16 else x  # where sums do not overflow
     divisor = _divisor(rows, columns, count_include_pad, divisor_override, wide.dtype)
-    return reduce_windows(wide, rows, columns, np.add, 0, divisor).astype(x.dtype, copy=False)
+    last = None if divisor is None else (np.divide, divisor)
+    return reduce_windows(wide, rows, columns, np.add, 0, last).astype(x.dtype, copy=False)
 
 
 def avg_pool2d_grad(

@@ -41,8 +41,13 @@ _WORTH_SHARING = 1 << 18
 Seen = tuple[slice, Array]
 
 
-def max_pool2d(x: Array, rows: Windows, columns: Windows) -> Array:
-    """Return the maximum of each window: (N, C, H, W) -> (N, C, OH, OW). NaN counts as larger than everything."""
+def max_pool2d(x: Array, rows: Windows, columns: Windows, rectified: bool = False) -> Array:
+    """Return the maximum of each window: (N, C, H, W) -> (N, C, OH, OW). NaN counts as larger than everything.
+
+    If they are to be `rectified`, negative maxima become 0.
+    """
+    if rectified:
+        return reduce_windows(x, rows, columns, np.maximum, lowest(x.dtype), (np.clip, 0.0, np.inf))
     if x.size and rows.whole and columns.whole:
         return reduce(np.maximum, x, (2, 3))
     return reduce_windows(x, rows, columns, np.maximum, lowest(x.dtype))

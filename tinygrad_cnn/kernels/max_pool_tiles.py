@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_cnn.kernels.elementwise import BITS, empty_like, scratch_like
+from tinygrad_cnn.kernels.elementwise import BITS, empty_like, number, scratch_like
 from tinygrad_cnn.kernels.layouts import strided
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 from tinygrad_cnn.kernels.windows import Axis, Windows, check_shape, image_blocks
@@ -29,8 +29,10 @@ def are_tiles(dtype: np.dtype[Any], rows: Windows, columns: Windows) -> bool:
     return dtype.kind == "f" and rows.apart and columns.apart and rows.kernel * columns.kernel <= _MOST_TAPS
 
 
-def max_pool2d_scatter_tiles(g: Array, x: Array, y: Array, rows: Axis, columns: Axis) -> Array:
+def max_pool2d_scatter_tiles(g: Array, x: Array, y: Array, rows: Axis, columns: Axis, rectified: bool = False) -> Array:
     """Return the gradient of `max_pool2d` by `x`: each number of `g` goes to the maximum of its window.
+
+    If the maxima are `rectified`, only positive ones receive it.
 
     Every step is one NumPy call for all taps of a block of images.
 
@@ -66,18 +68,10 @@ def max_pool2d_scatter_tiles(g: Array, x: Array, y: Array, rows: Axis, columns: 
         if not covered:
             calls.append(partial(np.copyto, target, 0))
         hits = scratch_like("hits", maxima, kh * kw, bool)
-        taken = scratch_like("taken", maxima, kh * kw, bool)
         by_taps = (kh, kw, *maxima.shape)
         calls.append(partial(np.equal, places, maxima, out=hits.reshape(by_taps)))
-        before = hits[0]
-        for hit, so_far in zip(hits[1:], taken[1:], strict=True):
-            calls.append(partial(np.logical_or, before, hit, out=so_far))
-            before = so_far
-        if kh * kw > 1:
-            calls.append(partial(np.greater, hits[1], hits[0], out=hits[1]))  # hit and not taken before
-            calls.append(partial(np.greater, hits[2:], taken[1:-1], out=hits[2:]))
+        calls += _first_positive(hits, maxima) if rectified else _first(hits, maxima, places)
         calls += [
-            partial(_find_nans, places, hits, before),
             partial(np.copyto, found, hits.view(np.int8).reshape(by_taps)),
             partial(np.multiply, values, found, out=found),
         ]
@@ -85,6 +79,30 @@ def max_pool2d_scatter_tiles(g: Array, x: Array, y: Array, rows: Axis, columns: 
 
     parallel_calls(plan, image_blocks(x))
     return out
+
+
+def _first(hits: Array, maxima: Array, places: Array) -> list[Call]:
+    """Return what leaves of the hits of each window the first one."""
+    taken = scratch_like("taken", maxima, len(hits), bool)
+    calls: list[Call] = []
+    before = hits[0]
+    for hit, so_far in zip(hits[1:], taken[1:], strict=True):
+        calls.append(partial(np.logical_or, before, hit, so_far))
+        before = so_far
+    if len(hits) > 1:
+        calls.append(partial(np.greater, hits[1], hits[0], hits[1]))  # hit and not taken before
+        calls.append(partial(np.greater, hits[2:], taken[1:-1], hits[2:]))
+    return [*calls, partial(_find_nans, places, hits, before)]
+
+
+def _first_positive(hits: Array, maxima: Array) -> list[Call]:
+    """Return what leaves of the hits of each window the first one, and none if the maximum is 0 or NaN."""
+    taken = scratch_like("taken", maxima, len(hits), bool)  # before each tap
+    return [
+        partial(np.less_equal, maxima, number(0, maxima.dtype), taken[0]),
+        *(partial(np.logical_or, taken[tap], hits[tap], taken[tap + 1]) for tap in range(len(hits) - 1)),
+        partial(np.greater, hits, taken, hits),
+    ]
 
 
 def _find_nans(places: Array, hits: Array, taken: Array) -> None:

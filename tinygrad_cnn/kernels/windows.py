@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
-from tinygrad_cnn.kernels.elementwise import empty_like, memory_order
+from tinygrad_cnn.kernels.elementwise import empty_like, memory_order, ready
 from tinygrad_cnn.kernels.shapes import as_slice, balanced, output_size
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
@@ -215,9 +215,17 @@ def reduce_seen(
 
 
 def reduce_windows(
-    x: Array, rows: Windows, columns: Windows, function: np.ufunc, start: Any, divisor: Any = None
+    x: Array,
+    rows: Windows,
+    columns: Windows,
+    function: np.ufunc,
+    start: Any,
+    last: tuple[Any, ...] | None = None,
 ) -> Array:
-    """Reduce each window by `function`, whose neutral element is `start`, and divide: (N, C, OH, OW)."""
+    """Reduce each window by `function`, whose neutral element is `start`: (N, C, OH, OW).
+
+    Then, if `last` is a function and its further arguments, apply that: ``(np.divide, 4)`` divides by 4.
+    """
     y = empty_like(x, shape=(*x.shape[:2], rows.count, columns.count))
     order = memory_order(x)
     down, across = order.index(2), order.index(3)
@@ -231,8 +239,8 @@ def reduce_windows(
                 (some, read(values, axis, place, f"tap {tap}", calls)) for tap, (some, place) in enumerate(windows.taps)
             ]
             reduce_seen(seen, out, axis, function, start, calls)
-        if divisor is not None:
-            calls.append(partial(np.divide, y[part], divisor, out=y[part]))
+        if last is not None:
+            calls.append(ready((last[0], y[part], *last[1:], y[part])))
         return calls
 
     parallel_calls(plan, image_blocks(x) if y.size else [])

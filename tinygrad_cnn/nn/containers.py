@@ -78,8 +78,8 @@ class _Indexed(Module):
 class Sequential(_Indexed):
     """Modules in a chain: the output of each is the input of the next.
 
-    A `ReLU` followed by a `MaxPool2d` runs behind it, unless one of the two has hooks: values and gradients are the
-    same, and there are fewer elements to rectify.
+    A `ReLU` and the `MaxPool2d` behind it run as one, with the same values and gradients, unless one of the two has
+    hooks.
 
     Parameters
     ----------
@@ -124,22 +124,25 @@ class Sequential(_Indexed):
 
     def forward(self, input: Any) -> Any:
         """Pass the input through the chain."""
-        for module in _pool_before_relu(list(self)):
-            input = module(input)
+        chain = list(self)
+        rectified = {}
+        for module, behind in zip(chain, [*chain[1:], None], strict=False):
+            if type(module) is ReLU and _rectifies(behind) and not hooked(module):
+                rectified = {"rectified": True}
+            else:
+                input = module(input, **rectified)
+                rectified = {}
         return input
 
 
-def _pool_before_relu(chain: list[Module]) -> list[Module]:
-    """Move each ReLU that max pooling follows behind the pooling.
+def _rectifies(module: Module | None) -> bool:
+    """Whether a module can do the work of a ReLU before it.
 
-    The two commute: the largest of rectified values is the largest value rectified. So do their gradients: where the
-    largest value is positive, it is at the same place either way, and elsewhere the derivative of ReLU is 0.
+    Max pooling can, as the two commute: the largest of rectified values is the largest value rectified. So do their
+    gradients: where the largest value is positive, it stands at the same place either way, and elsewhere the
+    derivative of ReLU is 0.
     """
-    for place in range(len(chain) - 1):
-        relu, pool = chain[place : place + 2]
-        if type(relu) is ReLU and type(pool) is MaxPool2d and not (pool.return_indices or hooked(relu) or hooked(pool)):
-            chain[place : place + 2] = pool, relu
-    return chain
+    return type(module) is MaxPool2d and not (module.return_indices or hooked(module))
 
 
 class ModuleList(_Indexed):

@@ -59,8 +59,8 @@ class MaxPool2d(Module):
         for name, minimum in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
             pair("MaxPool2d", name, getattr(self, name), minimum)
 
-    def forward(self, input: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Return the maxima, and with `return_indices` their positions."""
+    def forward(self, input: Tensor, *, rectified: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """Return the maxima, and with `return_indices` their positions; `rectified`, their ``relu``."""
         return F.max_pool2d(
             input,
             self.kernel_size,
@@ -69,6 +69,7 @@ class MaxPool2d(Module):
             self.dilation,
             ceil_mode=self.ceil_mode,
             return_indices=self.return_indices,
+            rectified=rectified,
         )
 
     def extra_repr(self) -> str:

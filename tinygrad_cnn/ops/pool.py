@@ -23,6 +23,7 @@ from tinygrad_cnn.kernels.windows import Windows, axes
 from tinygrad_cnn.ops.elementwise import abs, eq, pow, where
 from tinygrad_cnn.ops.interpolate import interpolate
 from tinygrad_cnn.ops.linalg import matmul
+from tinygrad_cnn.ops.piecewise import relu, relu_grad
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.types import Array, Pair
@@ -78,23 +79,25 @@ def _(g, winners, windows):
 
 
 @primitive
-def _max_pool2d_of_tiles(input: Array, windows: MaxWindows) -> Array:
-    return kernels.max_pool2d(input, *windows)
+def _max_pool2d_of_tiles(input: Array, windows: MaxWindows, rectified: bool) -> Array:
+    return kernels.max_pool2d(input, *windows, rectified=rectified)
 
 
 @_max_pool2d_of_tiles.vjp("input")
-def _(g, input, output, windows):
-    return _scatter_tiles(g, input, output, windows)
+def _(g, input, output, windows, rectified):
+    return _scatter_tiles(g, input, output, windows, rectified)
 
 
-@primitive(constants=("input", "output"))
-def _scatter_tiles(g: Array, input: Array, output: Array, windows: Any) -> Array:
-    return kernels.max_pool2d_scatter_tiles(g, input, output, *windows)
+@primitive(constants=("input", "maxima"))
+def _scatter_tiles(g: Array, input: Array, maxima: Array, windows: Any, rectified: bool) -> Array:
+    rows, columns = windows
+    return kernels.max_pool2d_scatter_tiles(g, input, maxima, rows, columns, rectified)
 
 
 @_scatter_tiles.vjp("g")
-def _(g, input, windows):
-    return _gather(g, _winners(input, windows), windows)
+def _(g, input, maxima, windows, rectified):
+    found = _gather(g, _winners(input, windows), windows)
+    return relu_grad(found, maxima) if rectified else found
 
 
 @primitive(constants=("input",))
@@ -113,11 +116,19 @@ def _(g, winners, windows):
     return _scatter(g[0], winners, windows)
 
 
-def max_pool2d_in(input: Array, windows: MaxWindows, return_indices: bool) -> Any:
-    """The maximum of each of the windows of (N, C, H, W) or (C, H, W), and where they stand if that is wanted."""
+def max_pool2d_in(input: Array, windows: MaxWindows, return_indices: bool, rectified: bool = False) -> Any:
+    """The maximum of each of the windows of (N, C, H, W) or (C, H, W), and where they stand if that is wanted.
+
+    If they are to be `rectified`, what is returned is their `relu`.
+    """
     x = reshape(input, (1, *input.shape)) if input.ndim == 3 else input
-    pool = _max_pool2d_of_tiles if kernels.are_tiles(x.dtype, *windows) else _max_pool2d
-    found = _max_pool2d_with_indices(x, windows) if return_indices else (pool(x, windows),)
+    if return_indices:
+        found = _max_pool2d_with_indices(x, windows)
+    elif kernels.are_tiles(x.dtype, *windows):
+        found = (_max_pool2d_of_tiles(x, windows, rectified),)
+    else:
+        maxima = _max_pool2d(x, windows)
+        found = (relu(maxima) if rectified else maxima,)
     if input.ndim == 3:
         found = tuple(reshape(array, tuple(array.shape[1:])) for array in found)
     return found if return_indices else found[0]
@@ -131,6 +142,8 @@ def max_pool2d(
     dilation: Pair = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
+    *,
+    rectified: bool = False,
 ) -> Any:
     """The maximum of each window: ``(N, C, H, W) -> (N, C, OH, OW)``, or without N.
 
@@ -148,6 +161,9 @@ def max_pool2d(
         Let the last window start inside and end outside of the padded image, instead of dropping it.
     return_indices : bool
         Also return where each maximum stands, as ``h * W + w``, int64. The first of equal ones counts.
+    rectified : bool
+        Return ``relu`` of the maxima, which are the maxima of ``relu(input)``, with less work. PyTorch has no such
+        parameter.
 
     Returns
     -------
@@ -157,13 +173,17 @@ def max_pool2d(
     Raises
     ------
     TypeError, ValueError
-        If a parameter is not an int or out of range, or if the window does not fit.
+        If a parameter is not an int or out of range, if the window does not fit, or if `rectified` comes with
+        `return_indices`: of maxima that become 0 none has a place.
     """
+    if rectified and return_indices:
+        raise ValueError("max_pool2d: rectified expects return_indices=False but got both as True")
     kernel, steps, pads = window_of("max_pool2d", input, kernel_size, stride, padding)
     apart = check_pair("max_pool2d", "dilation", dilation, 1)
     size = (1, 1, *input.shape[-2:])
     check_fit("max_pool2d", input.shape, kernel, steps, pads, apart, bool(ceil_mode))
-    return max_pool2d_in(input, axes("max_pool2d", size, kernel, steps, pads, apart, bool(ceil_mode)), return_indices)
+    windows = axes("max_pool2d", size, kernel, steps, pads, apart, bool(ceil_mode))
+    return max_pool2d_in(input, windows, return_indices, rectified)
 
 
 # --------------------------------------------------------------------------------------- mean pooling
