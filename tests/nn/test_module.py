@@ -322,6 +322,16 @@ def test_train_and_eval_reach_every_module():
         net.train("yes")
 
 
+def test_train_asks_a_submodule_that_overrides_it():
+    class Frozen(nn.Sequential):
+        def train(self, mode=True):
+            return super().train(False)
+
+    net = nn.Sequential(nn.Linear(2, 2), nn.Sequential(Frozen(nn.BatchNorm1d(2)), nn.Dropout()))
+    net.train()
+    assert [name for name, module in net.named_modules() if not module.training] == ["1.0", "1.0.0"]
+
+
 def test_requires_grad_freezes_and_zero_grad_forgets():
     net = Net()
     net.features.requires_grad_(False)

@@ -366,11 +366,15 @@ class Module:
     # ------------------------------------------------------------------------------------------- modes
 
     def train(self, mode: bool = True) -> Self:
-        """Set this module and all below it to training mode (or, with False, to evaluation mode)."""
+        """Set this module and all below it to training mode (or, with False, to evaluation mode).
+
+        It calls the children's own `train`: a module that overrides it, such as one that stays frozen, is asked.
+        """
         if not isinstance(mode, bool):
             raise ValueError(f"train: mode expects a bool but got {mode!r}")
-        for module in self.modules():
-            module.training = mode
+        self.training = mode
+        for child in self.children():
+            child.train(mode)
         return self
 
     def eval(self) -> Self:
