@@ -140,6 +140,17 @@ def test_editing_keeps_order_and_numbers(kind):
         modules.append(3)
 
 
+@pytest.mark.parametrize("kind", [nn.Sequential, nn.ModuleList])
+def test_inserting_what_does_not_fit_changes_nothing(kind):
+    a, b = nn.ReLU(), nn.Tanh()
+    modules = kind().extend([a, b])
+    with pytest.raises(TypeError, match="1 expects a Module or None but got int"):
+        modules.insert(1, 3)
+    with pytest.raises(ValueError, match="does not contain its own parent"):
+        modules.insert(0, nn.Sequential(modules))
+    assert list(modules) == [a, b]
+
+
 def test_module_list_behaves_like_a_list():
     layers = nn.ModuleList([nn.ReLU()])
     layers += [nn.Tanh()]

@@ -28,10 +28,11 @@ class _Indexed(Module):
         return [keys[position]]
 
     def _renumber(self, modules: Iterable[Module]) -> None:
-        modules = list(modules)
+        numbered = {str(position): module for position, module in enumerate(modules)}
+        for name, module in numbered.items():
+            self._check_module(name, module)
         self._modules.clear()
-        for position, module in enumerate(modules):
-            self.register_module(str(position), module)
+        self._modules.update(numbered)
 
     def __setitem__(self, index: SupportsIndex, module: Module) -> None:
         self.register_module(self._keys(index)[0], module)

@@ -193,12 +193,15 @@ class Module:
 
     def register_module(self, name: str, module: Module | None) -> None:
         """Add a child module. Errors as `register_parameter`'s; ValueError if `module` contains this module."""
-        self._check_registration("register_module", name, module, "_modules", Module)
-        if module is not None and any(inner is self for inner in module.modules()):
-            raise ValueError(f"register_module: {name} expects a module that does not contain its own parent")
+        self._check_module(name, module)
         self._modules[name] = module
 
     add_module = register_module
+
+    def _check_module(self, name: str, module: Module | None) -> None:
+        self._check_registration("register_module", name, module, "_modules", Module)
+        if module is not None and any(inner is self for inner in module.modules()):
+            raise ValueError(f"register_module: {name} expects a module that does not contain its own parent")
 
     def _check_registration(self, operation: str, name: str, value: object, table: str, kind: type) -> None:
         if table not in self.__dict__:
