@@ -166,6 +166,18 @@ def test_nothing_is_run_without_batch_normalisation():
     update_bn(loader(), nn.Linear(2, 2))
 
 
+def test_the_statistics_of_instance_normalisation_go_on_as_in_training():
+    data = [tg.Tensor(3 * weights(2, 1, 4, 4, seed=i)) for i in range(3)]
+    model = nn.Sequential(nn.InstanceNorm2d(1, track_running_stats=True), nn.BatchNorm2d(1))
+    trained = copy.deepcopy(model)
+    for images in data:
+        trained(images)
+    update_bn(data, model)
+    np.testing.assert_array_equal(model[0].running_var.data, trained[0].running_var.data)
+    update_bn(data, model)  # they don't begin anew
+    assert model[0].running_var.item() > trained[0].running_var.item()
+
+
 def test_settings_come_back_after_an_error():
     model = nn.Sequential(nn.BatchNorm1d(4)).eval()
     with pytest.raises(ValueError, match="BatchNorm1d"):

@@ -14,15 +14,14 @@ from tinygrad_cnn.nn.sizes import size
 from tinygrad_cnn.tensor import Tensor
 
 
-class _BatchNorm(Module):
-    """What `BatchNorm1d` and `BatchNorm2d` share; they differ in the inputs that they accept."""
+class _RunningNorm(Module):
+    """What batch and instance normalisation share: weight and bias, and running statistics."""
 
     weight: Parameter | None
     bias: Parameter | None
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
-    _dimensions: ClassVar[tuple[int, ...]]
 
     def __init__(
         self,
@@ -66,6 +65,19 @@ class _BatchNorm(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+
+class _BatchNorm(_RunningNorm):
+    """What `BatchNorm1d` and `BatchNorm2d` share; they differ in the inputs that they accept."""
+
+    _dimensions: ClassVar[tuple[int, ...]]
+
     def forward(self, input: Tensor) -> Tensor:
         """Normalise with the batch's statistics in training, with the running ones in evaluation."""
         if input.ndim not in self._dimensions:
@@ -94,13 +106,6 @@ class _BatchNorm(Module):
             if self.momentum is None:
                 return 1.0 / int(self.num_batches_tracked.data)
         return self.momentum or 0.0
-
-    def extra_repr(self) -> str:
-        """Return the settings."""
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-        )
 
 
 class BatchNorm1d(_BatchNorm):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_cnn.nn import functional as F
-from tinygrad_cnn.nn.batchnorm import _BatchNorm
+from tinygrad_cnn.nn.batchnorm import _RunningNorm
 from tinygrad_cnn.tensor import Tensor
 
 
-class InstanceNorm2d(_BatchNorm):
+class InstanceNorm2d(_RunningNorm):
     """Normalise each channel of each image over its positions: (N, C, H, W) likewise, or without N.
 
     ``y = (x - mean) / sqrt(var + eps) * weight + bias``, with statistics of each channel of each image (the biased
