@@ -79,6 +79,14 @@ def test_large_gradients_in_any_layout(order):
     assert np.abs(p.grad.data).max() == np.float32(1e-4)
 
 
+@pytest.mark.parametrize("p", [2, 3])
+def test_the_norm_of_halves_is_right_where_their_powers_overflow(p):
+    tensors = [tg.tensor(np.full(n, 10, np.float16)) for n in (1, 999)]
+    norm = utils.get_total_norm(tensors, p)
+    assert norm.dtype == np.float16
+    assert norm.item() == pytest.approx(10 * 1000 ** (1 / p), rel=1e-3)
+
+
 def test_parameters_without_gradients_are_passed_over():
     p, q = nn.Parameter(tg.zeros(2)), nn.Parameter(tg.zeros(2))
     assert utils.clip_grad_norm_([p, q], 1.0).item() == 0
@@ -131,6 +139,7 @@ P = nn.Parameter(tg.zeros(2))
         (lambda: utils.clip_grad_norm_(P, "1"), TypeError, "max_norm expects a number"),
         (lambda: utils.clip_grad_norm_(P, -1), ValueError, "max_norm expects"),
         (lambda: utils.clip_grad_norm_(P, 1, "two"), TypeError, "norm_type expects a number but got 'two'"),
+        (lambda: utils.get_total_norm([tg.tensor([1, 2])], 3), TypeError, "expects a floating dtype but has int64"),
         (lambda: utils.clip_grad_value_(P, -1), ValueError, "clip_value expects"),
         (lambda: utils.clip_grad_value_([None], 1), TypeError, "clip_grad_value_: expects tensors but got NoneType"),
         (lambda: utils.vector_to_parameters(np.zeros(2), [P]), TypeError, "vec expects a Tensor but got ndarray"),

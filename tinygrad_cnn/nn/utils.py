@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_cnn.errors import check_float
+from tinygrad_cnn.errors import check_float, check_floating
 from tinygrad_cnn.kernels.blas import parallel_products
 from tinygrad_cnn.kernels.elementwise import flat
 from tinygrad_cnn.kernels.threads import parallel_calls
@@ -63,9 +63,9 @@ def get_total_norm(
     RuntimeError
         If the norm is not finite, and may not be so.
     TypeError, ValueError
-        If something is not a tensor, or `norm_type` not a number.
+        If something is not a floating tensor, or `norm_type` not a number.
     """
-    members = _listed("get_total_norm", tensors)
+    members = [check_floating("get_total_norm", "tensors", tensor) for tensor in _listed("get_total_norm", tensors)]
     p = check_float("get_total_norm", "norm_type", float(norm_type) if norm_type in ("inf", "-inf") else norm_type)
     if not members:
         return Tensor(np.zeros((), np.float32))
@@ -90,15 +90,16 @@ def _norm(x: Array, p: float) -> Any:
     if p == 0:
         return x.dtype.type(np.count_nonzero(vector))
     total = _sum_of_powers(vector, p)
-    return np.sqrt(total) if p == 2 else total ** x.dtype.type(1 / p)
+    return x.dtype.type(np.sqrt(total) if p == 2 else total ** (1 / p))
 
 
 def _sum_of_powers(vector: Array, p: float) -> Any:
+    """The sum, in float32 at least: the squares of a vector whose norm float16 can hold may be too large for it."""
     starts = list(range(0, vector.size, _BLOCK))
-    sums = np.empty(len(starts), vector.dtype)
+    sums = np.empty(len(starts), np.result_type(vector, np.float32))
 
     def compute(number: int) -> None:
-        block = vector[starts[number] : starts[number] + _BLOCK]
+        block = vector[starts[number] : starts[number] + _BLOCK].astype(sums.dtype, copy=False)
         if p == 2:
             sums[number] = np.dot(block, block)
         else:
