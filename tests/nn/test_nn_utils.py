@@ -59,6 +59,10 @@ def test_a_vector_goes_back_into_the_parameters(grads):
         np.testing.assert_array_equal(p.data, 2 * g)
 
 
+def test_a_vector_without_elements_goes_back_into_no_parameters():
+    utils.vector_to_parameters(tg.zeros(0), [])
+
+
 def test_gradients_flow_through_the_vector():
     layer = nn.Linear(3, 2)
     (utils.parameters_to_vector(layer.parameters()) ** 2).sum().backward()
@@ -85,6 +89,11 @@ def test_the_norm_of_halves_is_right_where_their_powers_overflow(p):
     norm = utils.get_total_norm(tensors, p)
     assert norm.dtype == np.float16
     assert norm.item() == pytest.approx(10 * 1000 ** (1 / p), rel=1e-3)
+
+
+def test_the_norm_of_order_0_counts_the_tensors_that_are_not_zero():
+    assert utils.get_total_norm([tg.ones(3)], 0).item() == 1
+    assert utils.get_total_norm([tg.ones(3), tg.zeros(2), tg.ones(1)], 0).item() == 2
 
 
 def test_parameters_without_gradients_are_passed_over():
@@ -140,6 +149,7 @@ P = nn.Parameter(tg.zeros(2))
         (lambda: utils.clip_grad_norm_(P, -1), ValueError, "max_norm expects"),
         (lambda: utils.clip_grad_norm_(P, 1, "two"), TypeError, "norm_type expects a number but got 'two'"),
         (lambda: utils.get_total_norm([tg.tensor([1, 2])], 3), TypeError, "expects a floating dtype but has int64"),
+        (lambda: utils.clip_grads_with_norm_(P, 1.0, 2.0), TypeError, "total_norm expects a tensor but got 2.0"),
         (lambda: utils.clip_grad_value_(P, -1), ValueError, "clip_value expects"),
         (lambda: utils.clip_grad_value_([None], 1), TypeError, "clip_grad_value_: expects tensors but got NoneType"),
         (lambda: utils.vector_to_parameters(np.zeros(2), [P]), TypeError, "vec expects a Tensor but got ndarray"),

@@ -69,8 +69,7 @@ def get_total_norm(
     p = check_float("get_total_norm", "norm_type", float(norm_type) if norm_type in ("inf", "-inf") else norm_type)
     if not members:
         return Tensor(np.zeros((), np.float32))
-    norms = np.stack([_norm(tensor.data, p) for tensor in members])
-    total = norms[0] if len(norms) == 1 else _norm(norms, p)
+    total = _norm(np.stack([_norm(tensor.data, p) for tensor in members]), p)
     if error_if_nonfinite and not np.isfinite(total):
         raise RuntimeError(
             f"The total norm of order {p} for gradients from `parameters` is non-finite ({total}), so it cannot be "
@@ -131,6 +130,7 @@ def clip_grads_with_norm_(
         If something is not a tensor, or `max_norm` not a number, at least 0.
     """
     limit = check_float("clip_grads_with_norm_", "max_norm", max_norm, 0)
+    check_floating("clip_grads_with_norm_", "total_norm", total_norm)
     scale = np.minimum(limit / (total_norm.data + total_norm.dtype.type(1e-6)), 1)
     if scale == 1:
         return
@@ -282,7 +282,7 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     sizes = [parameter.data.size for parameter in members]
     if vec.shape != (sum(sizes),):
         raise ValueError(f"vector_to_parameters: vec expects shape ({sum(sizes)},) but has {vec.shape}")
-    pieces = np.split(vec.data, np.cumsum(sizes)[:-1])
+    pieces = np.split(vec.data, np.cumsum(sizes))[:-1]
     for parameter, piece in zip(members, pieces, strict=True):
         parameter.data[...] = piece.reshape(parameter.shape)
         parameter.bump_version()
