@@ -206,6 +206,19 @@ def test_memory_layout_does_not_show_in_the_result(name, shape):
         np.testing.assert_array_equal(result, results[0])
 
 
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_state_follows_a_parameter_to_another_dtype(name):
+    options = {"momentum": 0.9} if name == "Nesterov" else {}
+    layer = nn.Linear(3, 2)
+    optimizer = make(name, layer.parameters(), **options)
+    for dtype in (np.float32, np.float64, np.float32):
+        layer.to(dtype)
+        layer.weight.grad = tg.ones(2, 3, dtype=dtype)
+        optimizer.step()
+        kept = [value.dtype for value in optimizer.state[layer.weight].values() if isinstance(value, tg.Tensor)]
+        assert all(of_state == dtype for of_state in kept)
+
+
 def test_scalars_empty_parameters_and_missing_gradients():
     scalar, empty, frozen = nn.Parameter(tg.tensor(1.0)), nn.Parameter(tg.empty(0)), nn.Parameter(tg.ones(2))
     optimizer = optim.Adam([scalar, empty, frozen], lr=0.5)

@@ -64,10 +64,12 @@ def _temporaries(p: Array) -> list[Array]:
 
 
 def moment(state: dict[str, Any], name: str, p: Array, first: float = 0.0) -> Array:
-    """Return an array of a parameter's state; when it is first asked for it is filled with `first`."""
+    """Return an array of a parameter's state, in its dtype; when it is first asked for it is filled with `first`."""
     tensor = state.get(name)
     if tensor is None:
         tensor = state[name] = Tensor(np.full_like(p, first) if first else np.zeros_like(p))
+    elif tensor.data.dtype != p.dtype:  # the parameter has been converted since
+        tensor = state[name] = Tensor(tensor.data.astype(p.dtype))
     array: Array = tensor.data
     return array
 
