@@ -71,6 +71,13 @@ def test_sequential_calls_layers_with_hooks_as_they_are_written(calls):
     assert seen == [(x.shape, x.shape) if calls == "ReLU" else (x.shape, (1, 1, 2, 2))]
 
 
+def test_sequential_calls_a_layer_with_a_forward_of_its_own_as_it_is_written():
+    image = tg.arange(-8.0, 8.0).view(1, 1, 4, 4)
+    relu = nn.ReLU()
+    relu.forward = lambda x: -F.relu(x)
+    assert nn.Sequential(relu, nn.MaxPool2d(2))(image).tolist() == F.max_pool2d(-F.relu(image), 2).tolist()
+
+
 def test_sequential_rectifies_and_pools_at_once(monkeypatch):
     image = tg.arange(-32.0, 32.0).view(1, 1, 8, 8)
     expected = F.max_pool2d(F.relu(image), 4)
@@ -85,7 +92,9 @@ def test_sequential_keeps_the_order_of_what_does_not_commute():
             return -super().forward(input)
 
     image = tg.arange(-8.0, 8.0).view(1, 1, 4, 4)
-    for layer in (nn.MaxPool2d(2, return_indices=True), nn.AvgPool2d(2)):
+    on_padding_alone = nn.MaxPool2d(2, padding=1, dilation=5)
+    assert on_padding_alone(image).tolist() == [[[[-np.inf]]]]
+    for layer in (nn.MaxPool2d(2, return_indices=True), nn.AvgPool2d(2), on_padding_alone):
         chain = nn.Sequential(nn.ReLU(), layer)
         made, expected = chain(image), layer(F.relu(image))
         for one, other in zip(*((t if isinstance(t, tuple) else (t,)) for t in (made, expected)), strict=True):

@@ -80,7 +80,7 @@ class Sequential(_Indexed):
     """Modules in a chain: the output of each is the input of the next.
 
     A `ReLU` and the `MaxPool2d` behind it run as one, with the same values and gradients, unless one of the two has
-    hooks.
+    hooks or a `forward` of its own, or the windows have gaps.
 
     Parameters
     ----------
@@ -141,9 +141,12 @@ def _rectifies(module: Module | None) -> bool:
 
     Max pooling can, as the two commute: the largest of rectified values is the largest value rectified. So do their
     gradients: where the largest value is positive, it stands at the same place either way, and elsewhere the
-    derivative of ReLU is 0.
+    derivative of ReLU is 0. But a window with gaps may lie on the padding alone, on both sides of a small image: it
+    yields -inf, not rectified.
     """
-    return type(module) is MaxPool2d and not (module.return_indices or hooked(module))
+    if type(module) is not MaxPool2d or module.return_indices or hooked(module):
+        return False
+    return module.dilation in (1, (1, 1))
 
 
 class ModuleList(_Indexed):

@@ -35,8 +35,8 @@ def register(table: HookTable, function: Callable[..., Any], prepend: bool, with
 
 
 def hooked(module: Any) -> bool:
-    """Return whether anybody watches the forward passes of `module`."""
-    return bool(module._forward_pre_hooks or module._forward_hooks)
+    """Return whether anybody watches the forward passes of `module`, or has given it another one."""
+    return bool(module._forward_pre_hooks or module._forward_hooks or "forward" in vars(module))
 
 
 def run_pre_hooks(

@@ -162,8 +162,8 @@ def max_pool2d(
     return_indices : bool
         Also return where each maximum stands, as ``h * W + w``, int64. The first of equal ones counts.
     rectified : bool
-        Return ``relu`` of the maxima, which are the maxima of ``relu(input)``, with less work. PyTorch has no such
-        parameter.
+        Return ``relu`` of the maxima: but for windows on the padding alone these are the maxima of ``relu(input)``,
+        found with less work. PyTorch has no such parameter.
 
     Returns
     -------
