@@ -166,6 +166,18 @@ def test_an_archive_that_expands_without_end_is_refused(tmp_path, monkeypatch):
         datasets.CIFAR10(tmp_path)
 
 
+def test_a_sparse_file_in_an_archive_claims_no_memory(tmp_path):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo(f"{FOLDER}/test_batch.bin")
+        member.size = 1
+        member.pax_headers = {"GNU.sparse.map": "0,1", "GNU.sparse.size": str(1 << 40)}
+        archive.addfile(member, io.BytesIO(b"1"))
+    put(tmp_path, {ARCHIVE: stream.getvalue()})
+    with pytest.raises(FormatError, match="lacks"):
+        datasets.CIFAR10(tmp_path, train=False)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 2000), st.binary(min_size=1, max_size=8)), max_size=4), st.integers(0, 3000))
 def test_no_archive_raises_anything_undocumented(tmp_path, changes, end):

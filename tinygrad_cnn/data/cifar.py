@@ -162,6 +162,8 @@ class _Bounded:
 def read_members(path: Path, names: Sequence[str]) -> list[bytes]:
     """Read files out of a ``.tar.gz`` archive. Nothing is unpacked: names, links and modes in it have no effect.
 
+    Sparse files are passed over.
+
     Raises
     ------
     FormatError
@@ -178,7 +180,9 @@ def read_members(path: Path, names: Sequence[str]) -> list[bytes]:
                 bounded: Any = _Bounded(plain, limit, path)
                 with tarfile.open(fileobj=bounded, mode="r|") as archive:
                     while len(found) < len(names) and (member := archive.next()) is not None:
-                        content = archive.extractfile(member) if member.isreg() and member.name in names else None
+                        # A sparse file may claim a hole of any size, which takes nothing in the archive.
+                        wanted = member.name in names and member.isreg() and not member.issparse()
+                        content = archive.extractfile(member) if wanted else None
                         if content is not None:
                             found[member.name] = content.read()
             except FormatError:
