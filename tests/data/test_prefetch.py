@@ -155,6 +155,14 @@ def test_numpys_error_state_goes_with_it():
         list(prefetched(lambda _: np.log(np.zeros(3)), range(2), 1))
 
 
+@pytest.mark.parametrize("recording", [True, False])
+def test_what_is_recorded_goes_with_it(recording):
+    weight = tg.ones(2, requires_grad=True)
+    with tg.set_grad_enabled(recording):
+        made = list(prefetched(lambda _: weight * 2, range(2), 1))
+    assert [batch.requires_grad for batch in made] == [recording] * 2
+
+
 class Broken(Dataset):
     def __init__(self):
         self.broken = True

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from tinygrad_cnn.autograd import is_grad_enabled, set_grad_enabled
+
 __all__ = ["prefetched"]
 
 Made = TypeVar("Made")
@@ -33,17 +35,19 @@ def prefetched(make: Callable[[int], Made], positions: Sequence[int], ahead: int
     tickets: SimpleQueue[None] = SimpleQueue()
     results: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
     abandoned: list[bool] = []
+    recording = is_grad_enabled()  # each thread has a mode of its own
 
     def work() -> None:
-        for position in positions:
-            tickets.get()
-            if abandoned:
-                return
-            try:
-                results.put((make(position), None))
-            except BaseException as error:  # handed to whoever waits for this position
-                results.put((None, error))
-                return
+        with set_grad_enabled(recording):
+            for position in positions:
+                tickets.get()
+                if abandoned:
+                    return
+                try:
+                    results.put((make(position), None))
+                except BaseException as error:  # handed to whoever waits for this position
+                    results.put((None, error))
+                    return
 
     for _ in range(ahead):
         tickets.put(None)
