@@ -107,6 +107,20 @@ def test_lists_and_ranges_are_data_sets_too():
     assert list(DataLoader(["a", "b", "c"], 2)) == [["a", "b"], ["c"]]
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("collate_fn", [None, list])
+def test_an_epoch_does_not_end_early_without_a_word(workers, collate_fn):
+    class Exhausted(Squares):
+        rows = iter(range(3))
+
+        def __getitem__(self, index):
+            return next(self.rows)
+
+    loader = DataLoader(Exhausted(6), 2, num_workers=workers, collate_fn=collate_fn)
+    with pytest.raises(RuntimeError, match="DataLoader: batch 1 raised StopIteration"):
+        list(loader)
+
+
 def test_collate_fn_gets_the_samples():
     loader = DataLoader(TensorDataset(np.arange(3)), 2, collate_fn=lambda samples: len(samples))
     assert list(loader) == [2, 1]

@@ -128,10 +128,13 @@ class DataLoader:
         """Make the batch at `position` of an epoch."""
         start = position * self.batch_size
         indices = order[start : start + self.batch_size]
-        with random.stream((seed << 32) + position):
-            if self.collate_fn is None:
-                return fetch(self.dataset, indices)
-            return self.collate_fn([self.dataset[index] for index in indices.tolist()])
+        try:
+            with random.stream((seed << 32) + position):
+                if self.collate_fn is None:
+                    return fetch(self.dataset, indices)
+                return self.collate_fn([self.dataset[index] for index in indices.tolist()])
+        except StopIteration as error:  # would end the epoch as if it were over
+            raise RuntimeError(f"DataLoader: batch {position} raised StopIteration") from error
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the epoch that was begun last stands, for `tinygrad_cnn.save`.
