@@ -161,6 +161,19 @@ def test_samples_and_classes(tmp_path):
         mnist[0:2]
 
 
+def test_a_sample_shares_no_memory_with_the_data():
+    def darken(image):
+        image //= 2
+        return image
+
+    digits = datasets.Digits(transform=darken)
+    before = digits.data.numpy().copy()
+    first = digits[0][0]
+    assert (first == before[0] // 2).all()
+    assert (digits[0][0] == first).all()
+    assert (digits.data.numpy() == before).all()
+
+
 def test_target_transforms_apply_to_samples_and_batches(tmp_path):
     put(tmp_path, images_of(9), LABELS)
     mnist = datasets.MNIST(tmp_path, transform=transforms.ToTensor(), target_transform=lambda label: 9 - label)

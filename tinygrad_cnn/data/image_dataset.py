@@ -69,7 +69,7 @@ class ImageDataset(Dataset):
 
     def __getitem__(self, index: SupportsIndex) -> tuple[Any, Any]:
         position = operator.index(index)
-        image: Any = _array(self.data)[position]
+        image: Any = np.array(_array(self.data)[position])  # a copy: transforms may write into it
         target: Any = int(_array(self.targets)[position])
         if self.transform is not None:
             image = self.transform(image)
