@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_cnn import random
+from tinygrad_cnn import random, stack
 from tinygrad_cnn.data import (
     DataLoader,
     Dataset,
@@ -309,6 +309,15 @@ def test_arrays_and_tensors_are_stacked(wrap, dtype):
     assert isinstance(batch, Tensor)
     assert batch.shape == (2, 2, 3)
     assert batch.dtype == dtype
+
+
+DTYPES = st.sampled_from(["bool", "uint8", "int64", "float16", "float32", "float64"])
+
+
+@given(st.lists(DTYPES, min_size=1, max_size=3))
+def test_arrays_of_several_dtypes_are_stacked_as_stack_does(dtypes):
+    samples = [np.ones(2, dtype) for dtype in dtypes]
+    assert default_collate(samples).dtype == stack(samples).dtype
 
 
 def test_structures_are_kept():

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.ops.dtypes import common_dtype
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["as_tensor", "default_collate"]
@@ -15,15 +16,15 @@ __all__ = ["as_tensor", "default_collate"]
 def default_collate(samples: Sequence[Any]) -> Any:
     """Make a batch out of samples that are alike, as PyTorch's function of this name does.
 
-    ======================  ==============================================================
+    ======================  =======================================================================
     a sample                the batch
-    ======================  ==============================================================
-    tensor or array (...)   tensor (N, ...) of the same dtype
+    ======================  =======================================================================
+    tensor or array (...)   tensor (N, ...) of the same dtype; of several, the one that arithmetic gives
     bool, int, float        tensor (N,) of bool, int64, float64 (so PyTorch; not float32)
     str, bytes              list of N
     dict                    dict of batches
     tuple, list             list of batches; a named tuple stays one
-    ======================  ==============================================================
+    ======================  =======================================================================
 
     Parameters
     ----------
@@ -75,7 +76,8 @@ def _stack(samples: Sequence[Any]) -> Tensor:
     shapes = sorted({sample.shape for sample in samples})
     if len(shapes) > 1:
         raise ValueError(f"default_collate: samples expects one shape but got {', '.join(map(str, shapes))}")
-    return Tensor(np.stack([s.data if isinstance(s, Tensor) else np.asarray(s) for s in samples]))
+    arrays = [s.data if isinstance(s, Tensor) else np.asarray(s) for s in samples]
+    return Tensor(np.stack(arrays, dtype=common_dtype(arrays)))
 
 
 def _numbers(samples: Sequence[Any]) -> Tensor:
