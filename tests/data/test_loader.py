@@ -320,6 +320,12 @@ def test_arrays_of_several_dtypes_are_stacked_as_stack_does(dtypes):
     assert default_collate(samples).dtype == stack(samples).dtype
 
 
+@pytest.mark.parametrize("names", [["a", "b"], [b"a", b"b"]])
+def test_strings_stay_a_list(names):
+    assert default_collate(names) == names
+    assert default_collate(list(np.array(names))) == names
+
+
 def test_structures_are_kept():
     samples = [{"x": (1, np.zeros(2)), "name": "a", "p": Point(1, 2.0)} for _ in range(3)]
     batch = default_collate(samples)

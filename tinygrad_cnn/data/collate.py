@@ -41,12 +41,12 @@ def default_collate(samples: Sequence[Any]) -> Any:
     if len(samples) == 0:
         raise ValueError("default_collate: samples expects at least one sample but got none")
     first = samples[0]
+    if isinstance(first, str | bytes):  # NumPy's too
+        return list(samples)
     if isinstance(first, Tensor | np.ndarray | np.generic):
         return _stack(samples)
     if isinstance(first, bool | int | float):
         return _numbers(samples)
-    if isinstance(first, str | bytes):
-        return list(samples)
     if isinstance(first, Mapping):
         _check_alike(samples, Mapping, "keys", [set(sample) for sample in samples if isinstance(sample, Mapping)])
         return {key: default_collate([sample[key] for sample in samples]) for key in first}
