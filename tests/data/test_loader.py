@@ -281,6 +281,7 @@ def test_fractions_are_rounded_as_in_pytorch(size, fractions, counts):
         ([], ValueError),
         (["1", 2], TypeError),
         ([True, 2], TypeError),
+        (3, TypeError),
     ],
 )
 def test_bad_splits(lengths, error):
@@ -344,6 +345,7 @@ def test_structures_are_kept():
         ([np.array([None])], TypeError, "dtype object"),
         ([np.zeros(2), 3], TypeError, "got a int too"),
         ([3, "x"], TypeError, "got a str too"),
+        ([3, -(2**70)], ValueError, "ints of 64 bits but got -1180591620717411303424"),
         ([np.zeros(2), np.zeros(3)], ValueError, r"one shape but got \(2,\), \(3,\)"),
         ([(1, 2), (1,)], ValueError, "one length but got 2 and 1"),
         ([(1, 2), 3], TypeError, "tuple and int"),

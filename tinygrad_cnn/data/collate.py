@@ -86,7 +86,10 @@ def _numbers(samples: Sequence[Any]) -> Tensor:
             raise TypeError(f"default_collate: samples expects numbers only but got a {type(sample).__name__} too")
     kinds = {type(sample) for sample in samples}
     dtype = np.float64 if float in kinds else np.bool_ if kinds == {bool} else np.int64
-    return Tensor(np.array(samples, dtype))
+    try:
+        return Tensor(np.array(samples, dtype))
+    except OverflowError:
+        raise ValueError(f"default_collate: samples expects ints of 64 bits but got {max(samples, key=abs)}") from None
 
 
 def _check_alike(samples: Sequence[Any], kind: Any, what: str, sizes: list[Any]) -> None:

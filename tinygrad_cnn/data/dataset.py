@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -157,6 +157,8 @@ def random_split(
     >>> [len(part) for part in random_split(range(10), [0.75, 0.25])]
     [8, 2]
     """
+    if not isinstance(lengths, Iterable):
+        raise TypeError(f"random_split: lengths expects a sequence but got {type(lengths).__name__}")
     counts = _counts(len(dataset), list(lengths))
     order = random_generator("random_split", generator).permutation(len(dataset))
     return [Subset(dataset, part) for part in np.split(order, np.cumsum(counts)[:-1])]
