@@ -97,6 +97,18 @@ def test_without_files_the_error_tells_where_it_looked(tmp_path):
         assert str(tmp_path / place) in str(caught.value)
 
 
+def test_a_tilde_is_the_home_of_a_user_or_else_a_letter(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path / "home" / "mine", images_of(1), LABELS)
+    put(tmp_path / "~nobody-of-this-name", images_of(2), LABELS)
+    assert datasets.MNIST("~/mine").data.data.max() == 1
+    assert datasets.MNIST("~nobody-of-this-name").data.data.max() == 2
+    monkeypatch.setenv("TINYGRAD_CNN_DATA", "~nobody-of-this-name/nowhere")
+    with pytest.raises(FileNotFoundError, match="~nobody-of-this-name/nowhere"):
+        datasets.MNIST()
+
+
 def test_the_relative_cache_folder_is_ignored_as_xdg_asks(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -76,7 +76,7 @@ class ImageFolder(Dataset):
         self.transform = transform
         self.target_transform = target_transform
         self.loader = loader
-        folder = Path(root).expanduser()
+        folder = Path(os.path.expanduser(root))
         self.classes = _subfolders(folder)
         self.class_to_idx = {name: position for position, name in enumerate(self.classes)}
         is_sample = _has_known_extension if is_valid_file is None else is_valid_file

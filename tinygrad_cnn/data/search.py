@@ -21,9 +21,9 @@ def search_folders(root: str | os.PathLike[str] | None) -> list[Path]:
     """Return `root`, what ``TINYGRAD_CNN_DATA`` names, and the cache folder; the first two if set."""
     folders = [cache_folder()]
     if configured := os.environ.get("TINYGRAD_CNN_DATA"):
-        folders.insert(0, Path(configured).expanduser())
+        folders.insert(0, Path(os.path.expanduser(configured)))
     if root is not None:
-        folders.insert(0, Path(root).expanduser())
+        folders.insert(0, Path(os.path.expanduser(root)))
     return folders
 
 
