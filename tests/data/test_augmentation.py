@@ -262,6 +262,9 @@ def assert_uniform(values, low, high):
         ({"degrees": "a"}, (TypeError, ValueError), "degrees expects"),
         ({"degrees": (1, 2, 3)}, ValueError, "degrees expects two numbers"),
         ({"degrees": (2, 1)}, ValueError, "degrees expects the lower number first"),
+        ({"degrees": float("inf")}, ValueError, "degrees expects a finite number but got inf"),
+        ({"scale": (1, float("inf"))}, ValueError, "scale expects a finite number"),
+        ({"center": (0, -float("inf"))}, ValueError, "center expects a finite number"),
         ({"translate": (0.5, 1.5)}, ValueError, "translate expects"),
         ({"translate": 0.5}, ValueError, "translate expects two numbers"),
         ({"scale": (0, 1)}, ValueError, "scale expects"),
@@ -316,6 +319,8 @@ def test_displacements_have_the_strength_and_smoothness_that_were_asked_for(monk
     ("arguments", "message"),
     [
         ({"sigma": -1}, "sigma expects 0 <= sigma"),
+        ({"sigma": float("inf")}, "sigma expects a finite number but got inf"),
+        ({"alpha": -float("inf")}, "alpha expects a finite number but got -inf"),
         ({"alpha": (1, 2, 3)}, "alpha expects a number or two"),
         ({"interpolation": 3}, "interpolation expects"),
         ({"fill": None}, "fill expects"),
@@ -449,6 +454,7 @@ def test_erased_values():
         ({"scale": (0, 2)}, "scale expects"),
         ({"scale": (0.5, 0.1)}, "scale expects the lower number first"),
         ({"ratio": (0, 1)}, "ratio expects"),
+        ({"ratio": (1, float("inf"))}, "ratio expects a finite number"),
         ({"value": "noise"}, "value expects a number"),
     ],
 )

@@ -13,11 +13,11 @@ from tinygrad_cnn.data.transforms.per_picture import (
     InterpolationMode,
     PerPicture,
     check_fill,
+    check_finite,
     check_range,
     is_bilinear,
     per_channel,
 )
-from tinygrad_cnn.errors import check_float
 from tinygrad_cnn.kernels import resample
 
 __all__ = ["RandomAffine", "RandomRotation"]
@@ -173,13 +173,13 @@ def _between(limits: Sequence[float], draws: Array) -> Array:
 def _pair(name: str, argument: str, value: Any, least: float = -float("inf"), most: float = float("inf")) -> Any:
     if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) or len(value) != 2:
         raise ValueError(f"{name}: {argument} expects two numbers but got {value!r}")
-    return tuple(check_float(name, argument, number, least, most) for number in value)
+    return tuple(check_finite(name, argument, number, least, most) for number in value)
 
 
 def _angles(name: str, argument: str, value: Any) -> Any:
     if isinstance(value, Sequence | np.ndarray):
         return check_range(name, argument, value)
-    limit = check_float(name, argument, value, 0)
+    limit = check_finite(name, argument, value, 0)
     return -limit, limit
 
 

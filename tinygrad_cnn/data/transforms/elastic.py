@@ -13,10 +13,10 @@ from tinygrad_cnn.data.transforms.per_picture import (
     InterpolationMode,
     PerPicture,
     check_fill,
+    check_finite,
     is_bilinear,
     per_channel,
 )
-from tinygrad_cnn.errors import check_float
 from tinygrad_cnn.kernels import resample
 
 __all__ = ["ElasticTransform"]
@@ -94,5 +94,5 @@ def _for_x_and_y(argument: str, value: Any, least: float) -> tuple[float, float]
     values = value if isinstance(value, Sequence | np.ndarray) else (value, value)
     if isinstance(values, str) or len(values) not in (1, 2):
         raise ValueError(f"ElasticTransform: {argument} expects a number or two but got {value!r}")
-    numbers = [check_float("ElasticTransform", argument, number, least) for number in values]
+    numbers = [check_finite("ElasticTransform", argument, number, least) for number in values]
     return numbers[0], numbers[-1]

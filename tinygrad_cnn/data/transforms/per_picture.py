@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,16 @@ from numpy.typing import NDArray
 from tinygrad_cnn.errors import check_float
 from tinygrad_cnn.tensor import Tensor
 
-__all__ = ["Array", "InterpolationMode", "PerPicture", "check_fill", "check_range", "is_bilinear", "per_channel"]
+__all__ = [
+    "Array",
+    "InterpolationMode",
+    "PerPicture",
+    "check_fill",
+    "check_finite",
+    "check_range",
+    "is_bilinear",
+    "per_channel",
+]
 
 Array = NDArray[Any]
 
@@ -72,11 +82,19 @@ class PerPicture:
         raise NotImplementedError(f"{type(self).__name__} does not define _transform")
 
 
-def check_range(name: str, argument: str, value: Any, least: float = -float("inf"), most: float = float("inf")) -> Any:
+def check_finite(name: str, argument: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
+    """Return `value`, a number within [least, most] that is not infinite, as a float."""
+    number = check_float(name, argument, value, least, most)
+    if math.isinf(number):
+        raise ValueError(f"{name}: {argument} expects a finite number but got {number}")
+    return number
+
+
+def check_range(name: str, argument: str, value: Any, least: float = -math.inf, most: float = math.inf) -> Any:
     """Return `value`, a pair of numbers within [least, most] in ascending order, as floats."""
     if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) or len(value) != 2:
         raise ValueError(f"{name}: {argument} expects two numbers but got {value!r}")
-    low, high = (check_float(name, argument, number, least, most) for number in value)
+    low, high = (check_finite(name, argument, number, least, most) for number in value)
     if low > high:
         raise ValueError(f"{name}: {argument} expects the lower number first but got {value!r}")
     return low, high
