@@ -254,7 +254,9 @@ def test_without_threadpoolctl_products_are_not_cut_over_threads(monkeypatch):
     np.testing.assert_allclose(matmul(a, a.T), np.einsum("ik,jk->ij", a, a), atol=1e-9)
 
 
-@pytest.mark.parametrize(("number", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), ("2", TypeError)])
+@pytest.mark.parametrize(
+    ("number", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), ("2", TypeError), (True, TypeError)]
+)
 def test_bad_numbers_of_threads(number, error):
     with pytest.raises(error, match="set_num_threads: number expects"):
         set_num_threads(number)

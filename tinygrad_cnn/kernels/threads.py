@@ -17,7 +17,6 @@ the helpers; others work alone meanwhile, and so does a kernel that is called in
 from __future__ import annotations
 
 import contextvars
-import operator
 import os
 import threading
 import time
@@ -27,6 +26,7 @@ from functools import partial
 from itertools import chain
 from typing import SupportsIndex, TypeVar
 
+from tinygrad_cnn.errors import check_int
 from tinygrad_cnn.kernels.bells import Bells
 from tinygrad_cnn.kernels.buffers import choose_scratch
 
@@ -256,18 +256,12 @@ def set_num_threads(number: SupportsIndex) -> None:
     Raises
     ------
     TypeError
-        If `number` is not an integer.
+        If `number` is not an integer (a bool is not one).
     ValueError
         If `number` is less than 1.
     """
     global _num_threads
-    try:
-        count = operator.index(number)
-    except TypeError:
-        raise TypeError(f"set_num_threads: number expects an integer but got {type(number).__name__}") from None
-    if count < 1:
-        raise ValueError(f"set_num_threads: number expects a positive integer but got {count}")
-    _num_threads = count
+    _num_threads = check_int("set_num_threads", "number", number, 1)
 
 
 def parallel_calls(plan: Callable[[Block], Iterable[Call]], blocks: list[Block]) -> None:
