@@ -241,6 +241,7 @@ def test_rates_are_measured_for_one_thread_and_for_all(monkeypatch: pytest.Monke
     monkeypatch.setattr(page, "gemm_rate", float)
     assert page.gemm_rates(WELL) == {"with 1 thread": 1.0, "with 2 threads": 2.0}
     assert page.gemm_rates(replace(WELL, threads=1)) == {"with 1 thread": 1.0}
+    assert page.gemm_rates(replace(WELL, threads=10**9)) == {"with 1 thread": 1.0, "with 256 threads": 256.0}
     assert page.gemm_rates(replace(WELL, held=False)) == {"with the threads of BLAS": 1.0}
     assert page.gemm_rates(UNKNOWN) == {}
 

@@ -16,7 +16,7 @@ import numpy as np
 from tinygrad_cnn import machine
 from tinygrad_cnn.kernels.blas import parallel_products, single_threaded
 from tinygrad_cnn.kernels.geometry import BLOCK_BYTES
-from tinygrad_cnn.kernels.threads import Call, get_num_threads
+from tinygrad_cnn.kernels.threads import MOST_THREADS, Call, get_num_threads
 from tinygrad_cnn.machine import Blas, Processor
 from tinygrad_cnn.version import __version__
 
@@ -203,7 +203,8 @@ def gemm_rates(found: Findings) -> dict[str, float]:
         return {}
     if not found.held and (found.blas is None or found.blas.threads != 1):
         return {"with the threads of BLAS": gemm_rate(1)}
-    return {f"with {_count(threads, 'thread')}": gemm_rate(threads) for threads in sorted({1, found.threads})}
+    numbers = sorted({1, min(found.threads, MOST_THREADS)})
+    return {f"with {_count(threads, 'thread')}": gemm_rate(threads) for threads in numbers}
 
 
 def report(found: Findings, rates: dict[str, float]) -> str:

@@ -30,11 +30,11 @@ from tinygrad_cnn.errors import check_int
 from tinygrad_cnn.kernels.bells import Bells
 from tinygrad_cnn.kernels.buffers import choose_scratch
 
-__all__ = ["Call", "get_num_threads", "parallel", "parallel_calls", "set_num_threads"]
+__all__ = ["MOST_THREADS", "Call", "get_num_threads", "parallel", "parallel_calls", "set_num_threads"]
 
 _ENVIRONMENT_VARIABLE = "TINYGRAD_CNN_NUM_THREADS"
-# More helpers than this are never used.
-_MOST_HELPERS = 255
+# More than these are never used, the calling one included.
+MOST_THREADS = 256
 # When others want the cores, waiting awake takes them from those that one waits for. Seconds without it, then: few,
 # and each time that it happens again soon, twice as many.
 _SHORTEST_CALM, _LONGEST_CALM = 0.004, 0.25
@@ -168,7 +168,7 @@ class _Pool:
     def _grow(self, size: int) -> Bells:
         """Start threads until there are so many, and return the bells."""
         if self._bells is None:
-            self._bells = Bells(_DONE + _MOST_HELPERS + 1)
+            self._bells = Bells(_DONE + MOST_THREADS)
         while self._size < size:
             name = f"tinygrad_cnn-{self._size}"
             arguments = (self._bells, self._number)
@@ -286,7 +286,7 @@ def parallel_calls(plan: Callable[[Block], Iterable[Call]], blocks: list[Block])
         What a call raised; work not yet started is then dropped.
     """
     count = len(blocks)
-    threads = 1 if count < 2 else min(get_num_threads(), count, _MOST_HELPERS + 1)
+    threads = 1 if count < 2 else min(get_num_threads(), count, MOST_THREADS)
     if threads == 1 or _local.inside:
         for block in blocks:
             for call in plan(block):
@@ -325,7 +325,7 @@ def parallel(function: Callable[[Block], object], blocks: list[Block]) -> None:
     BaseException
         What `function` raised; blocks not yet started are then dropped.
     """
-    threads = min(get_num_threads(), len(blocks), _MOST_HELPERS + 1)
+    threads = min(get_num_threads(), len(blocks), MOST_THREADS)
     if threads < 2 or _local.inside:
         for block in blocks:
             function(block)
