@@ -70,6 +70,14 @@ def test_the_command_prints_a_value_for_every_name() -> None:
     assert not run.stderr
 
 
+@pytest.mark.parametrize(("argument", "status"), [("--help", 0), ("--threads=1", 2), ("benchmark", 2)])
+def test_the_command_takes_no_arguments(argument: str, status: int) -> None:
+    run = subprocess.run([sys.executable, "-m", "tinygrad_cnn", argument], capture_output=True, text=True)
+    assert run.returncode == status
+    assert "usage: python -m tinygrad_cnn" in run.stdout + run.stderr
+    assert "GFLOP" not in run.stdout
+
+
 def test_with_a_wrong_number_of_threads_the_command_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYGRAD_CNN_NUM_THREADS", "many")
     run = subprocess.run([sys.executable, "-m", "tinygrad_cnn"], capture_output=True, text=True, check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import math
 import os
@@ -249,6 +250,8 @@ def _widest(processor: Processor) -> str:
 
 def main() -> None:
     """Print what runs here and what could run faster."""
+    description = "Print what tinygrad_cnn runs on, how fast matrix products are, and what could run faster."
+    argparse.ArgumentParser(prog="python -m tinygrad_cnn", description=description).parse_args()
     found = look()
     print(report(found, gemm_rates(found)))
     for text in advice(found) or ["Nothing is left on the table."]:
