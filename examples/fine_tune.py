@@ -16,7 +16,7 @@ import sys
 from typing import Any
 
 import numpy as np
-from mnist import TITLES, Net
+from mnist import TITLES, Net, positive
 
 import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
@@ -114,10 +114,11 @@ def parse_arguments() -> argparse.Namespace:
     choices = ["auto", *TITLES]
     parser.add_argument("--dataset", choices=choices, default="auto", help="default: Fashion-MNIST if it can be had")
     parser.add_argument("--data-dir", help="folder with the files of the data set, and where to download them to")
-    parser.add_argument("--labels", metavar="N", type=int, nargs="+", default=[2, 5, 10, 20], help="labels a class")
-    parser.add_argument("--limit", type=int, help="pre-train on so many images only")
-    parser.add_argument("--steps", type=int, help="batches of each training; default: enough")
-    parser.add_argument("--repeats", type=int, default=3, help="average over so many draws of the labels")
+    counts = [2, 5, 10, 20]
+    parser.add_argument("--labels", metavar="N", type=positive, nargs="+", default=counts, help="labels a class")
+    parser.add_argument("--limit", type=positive, help="pre-train on so many images only")
+    parser.add_argument("--steps", type=positive, help="batches of each training; default: enough")
+    parser.add_argument("--repeats", type=positive, default=3, help="average over so many draws of the labels")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

@@ -154,8 +154,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--dataset", choices=["auto", *TITLES], default="auto", help="default: MNIST if it can be had")
     parser.add_argument("--data-dir", help="folder with the files of the data set, and where to download them to")
-    parser.add_argument("--epochs", type=int, help="default: 2, more for a small data set")
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--epochs", type=positive, help="default: 2, more for a small data set")
+    parser.add_argument("--batch-size", type=positive, default=64)
     parser.add_argument("--lr", type=float, default=0.1, help="the highest learning rate of the schedule")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save", metavar="FILE", help="where to save the weights")
@@ -165,6 +165,14 @@ def parse_arguments() -> argparse.Namespace:
     if args.resume and not args.checkpoint:
         parser.error("--resume needs --checkpoint DIR")
     return args
+
+
+def positive(text: str) -> int:
+    """The number in an argument that counts something."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expects at least 1 but got {number}")
+    return number
 
 
 if __name__ == "__main__":

@@ -61,3 +61,11 @@ def test_it_runs_on_the_digits_of_the_package():
     assert "pre-trained on 100 images: 0, 1, 2, 3, 4" in ran.stdout
     results = re.findall(r"(\d) labels a class: from scratch (\d\.\d+), pre-trained features (\d\.\d+)", ran.stdout)
     assert [count for count, *_ in results] == ["1", "2"]
+
+
+@pytest.mark.parametrize("arguments", [("--labels", "2", "0"), ("--limit", "-5"), ("--steps", "0"), ("--repeats", "0")])
+def test_counts_are_positive(example, monkeypatch, capsys, arguments):
+    monkeypatch.setattr(sys, "argv", ["fine_tune.py", *arguments])
+    with pytest.raises(SystemExit):
+        example.parse_arguments()
+    assert f"argument {arguments[0]}: expects at least 1 but got {arguments[-1]}" in capsys.readouterr().err

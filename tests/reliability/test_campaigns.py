@@ -72,3 +72,10 @@ def test_resuming_needs_a_folder():
     result = run("examples/mnist.py", "--resume")
     assert result.returncode == 2
     assert "--resume needs --checkpoint DIR" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [("--epochs", 0), ("--batch-size", -1)])
+def test_the_example_counts_from_one(arguments):
+    result = run("examples/mnist.py", "--dataset", "digits", *arguments)
+    assert result.returncode == 2
+    assert f"argument {arguments[0]}: expects at least 1 but got {arguments[1]}" in result.stderr
