@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from typing import Any
 
@@ -158,7 +159,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=positive, default=64)
     parser.add_argument("--lr", type=float, default=0.1, help="the highest learning rate of the schedule")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save", metavar="FILE", help="where to save the weights")
+    parser.add_argument("--save", metavar="FILE", type=new_file, help="where to save the weights")
     parser.add_argument("--checkpoint", metavar="DIR", help="folder to save the run in, every 100 steps and on Ctrl-C")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in DIR")
     args = parser.parse_args()
@@ -173,6 +174,13 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"expects at least 1 but got {number}")
     return number
+
+
+def new_file(path: str) -> str:
+    """The path in an argument, if a file can lie there: said now, not when the training is over."""
+    if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or "."):
+        raise argparse.ArgumentTypeError(f"expects a file in a folder that exists but got {path}")
+    return path
 
 
 if __name__ == "__main__":

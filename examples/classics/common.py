@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import math
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -47,7 +48,18 @@ def _folder(text: str) -> str:
     # Said now, not when the training is over.
     if importlib.util.find_spec("matplotlib") is None:
         raise argparse.ArgumentTypeError("needs matplotlib: python -m pip install 'tinygrad_cnn[plot]'")
+    try:
+        os.makedirs(text, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot make the folder {text}: {error.strerror}") from None
     return text
+
+
+def new_file(path: str) -> str:
+    """The path in an argument, if a file can lie there."""
+    if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or "."):
+        raise argparse.ArgumentTypeError(f"expects a file in a folder that exists but got {path}")
+    return path
 
 
 # -------------------------------------------------------------------------------------------------- the data

@@ -117,7 +117,7 @@ def main() -> None:
     """Train, test, save, draw."""
     options = common.parser(__doc__, epochs=None, default="12, with --modern 10")
     options.add_argument("--modern", action="store_true", help="with dropout and a decaying rate")
-    options.add_argument("--save", metavar="FILE", help="where to save the parameters (.npz)")
+    options.add_argument("--save", metavar="FILE", type=common.new_file, help="where to save the parameters (.npz)")
     args = options.parse_args()
     epochs = args.epochs or (10 if args.modern else 12)
     tg.manual_seed(args.seed)

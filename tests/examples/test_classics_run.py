@@ -95,6 +95,17 @@ def test_without_matplotlib_the_figures_are_refused_before_training(tmp_path):
     assert "needs matplotlib: python -m pip install 'tinygrad_cnn[plot]'" in result.stderr
 
 
+def test_places_that_can_not_be_written_to_are_refused_before_training(tmp_path):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "file").write_text("")
+    saved = run("simple_convnet", *DIGITS, "--save", tmp_path / "nowhere" / "params.npz")
+    assert (saved.returncode, saved.stdout) == (2, "")
+    assert "argument --save: expects a file in a folder that exists" in saved.stderr
+    drawn = run("momentum_conv", *DIGITS, "--figures", tmp_path / "file")
+    assert (drawn.returncode, drawn.stdout) == (2, "")
+    assert f"argument --figures: cannot make the folder {tmp_path / 'file'}: File exists" in drawn.stderr
+
+
 def test_a_loss_that_is_not_a_number_ends_the_run():
     with pytest.raises(SystemExit, match="the loss is nan"):
         common.finite(float("nan"))

@@ -79,3 +79,10 @@ def test_the_example_counts_from_one(arguments):
     result = run("examples/mnist.py", "--dataset", "digits", *arguments)
     assert result.returncode == 2
     assert f"argument {arguments[0]}: expects at least 1 but got {arguments[1]}" in result.stderr
+
+
+def test_the_example_says_before_it_trains_that_it_can_not_save(tmp_path):
+    for place in (tmp_path, tmp_path / "nowhere" / "weights.npz"):
+        result = run("examples/mnist.py", "--dataset", "digits", "--save", place)
+        assert result.returncode == 2
+        assert f"argument --save: expects a file in a folder that exists but got {place}" in result.stderr
