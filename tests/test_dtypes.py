@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 
 import numpy as np
 import pytest
@@ -54,6 +55,22 @@ def test_a_fraction_makes_an_integer_tensor_float32():
     assert (x + 0.5).dtype == np.float32
     assert (0.5 * x).dtype == np.float32
     assert (x > 0.5).tolist() == [True, True]
+
+
+@pytest.mark.parametrize("number", [300, -1, np.int64(300)])
+@pytest.mark.parametrize("symbol", ["add", "sub", "mul", "pow", "and_", "or_", "xor"])
+def test_an_int_that_the_dtype_cannot_hold_is_refused(symbol, number):
+    operation, x = getattr(operator, symbol), tg.tensor([1, 2], dtype=tg.uint8)
+    with pytest.raises(ValueError, match=f": {number} does not fit into uint8, the dtype of the other operand"):
+        operation(x, number)
+
+
+def test_comparisons_and_fractions_take_every_int():
+    x = tg.tensor([1, 2], dtype=tg.uint8)
+    assert (x < 300).all()
+    assert (x > -1).all()
+    assert not (x == 300).any()
+    assert (x / 300).dtype == np.float32
 
 
 @given(broadcastable_shapes(2), st.sampled_from(FLOATING))

@@ -13,6 +13,7 @@ from tinygrad_cnn.ops import elementwise as ops
 from tinygrad_cnn.testing import Call, broadcastable_shapes, reals, tensors
 
 X = leaf(1.0, 2.0)
+BYTES = tg.tensor([1, 2], dtype=tg.uint8)
 
 
 @st.composite
@@ -134,6 +135,8 @@ ROWS = [
         lambda c, a, b: c * a + ~c * b,
         bad=(
             Bad(Call(X, X, X), TypeError, "where: condition expects a boolean tensor"),
+            Bad(Call(X > 1, BYTES, 300), ValueError, "where: other expects to fit into uint8 but is 300"),
+            Bad(Call(X > 1, -1, BYTES), ValueError, "where: input expects to fit into uint8 but is -1"),
             Bad(Call(X > 1, X, "b"), TypeError, "where: .*str"),
         ),
         points=(
@@ -160,6 +163,7 @@ ROWS = [
         bad=(
             Bad(Call(X), ValueError, "clamp: expected min, max or both but got neither"),
             Bad(Call(X, "0"), TypeError, "clamp: .*str"),
+            Bad(Call(BYTES, -9, 99), ValueError, "clamp: -9 does not fit into uint8"),
         ),
         points=(
             (Call(leaf(0, 1, 1.5, 2, 3), 1, 2), (array(0, 1, 1, 1, 0),)),

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygrad_cnn.types import DTypeLike
 
-__all__ = ["DEFAULT", "as_dtype", "common", "fractional", "is_dtype", "promote"]
+__all__ = ["DEFAULT", "as_dtype", "check_number", "common", "fractional", "is_dtype", "promote"]
 
 DEFAULT = np.dtype(np.float32)
 _KNOWN = frozenset(map(np.dtype, ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")))
@@ -42,6 +42,24 @@ def as_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     if known not in _KNOWN or dtype is None:
         raise TypeError(f"dtype: expected bool, uint8, int8 to int64 or float16 to float64 but got {dtype!r}")
     return known
+
+
+def check_number(operation: str, argument: str, value: Any, dtype: np.dtype[Any]) -> Any:
+    """`value` as the Python number that an array of `dtype` holds; integers cut fractions off.
+
+    Raises
+    ------
+    TypeError
+        If it is not a real number.
+    ValueError
+        If `dtype` can't hold it.
+    """
+    if not isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)):
+        raise TypeError(f"{operation}: {argument} expects a number but got {value!r} ({type(value).__name__})")
+    try:
+        return dtype.type(value).item()
+    except (OverflowError, ValueError):
+        raise ValueError(f"{operation}: {argument} expects to fit into {dtype} but is {value!r}") from None
 
 
 def fractional(x: Any) -> Any:

@@ -15,7 +15,7 @@ from tinygrad_cnn.kernels.activation import tanh_grad
 from tinygrad_cnn.kernels.buffers import SMALLEST
 from tinygrad_cnn.kernels.layouts import copied, copied_in_order
 from tinygrad_cnn.kernels.powers import PLAIN_POWERS
-from tinygrad_cnn.ops.dtypes import fractional, promote
+from tinygrad_cnn.ops.dtypes import check_number, fractional, promote
 from tinygrad_cnn.types import Array, Scalar
 
 
@@ -28,6 +28,14 @@ def _broadcast(ufunc, operation, a, b):
         return kernels.apply(ufunc, a, b)
     except ValueError as error:
         raise ValueError(f"{operation}: {np.shape(a)} and {np.shape(b)}: {error}") from None
+    except OverflowError:
+        raise _too_large(operation, a, b) from None
+
+
+def _too_large(operation, a, b):
+    """The error for a Python int among two operands that the dtype of the other one can't hold."""
+    number, array = (a, b) if isinstance(a, int) else (b, a)
+    return ValueError(f"{operation}: {number} does not fit into {array.dtype}, the dtype of the other operand")
 
 
 # ------------------------------------------------------------------------------------------ arithmetic
@@ -330,12 +338,18 @@ def where(condition: Array, input: Array, other: Array) -> Array:
     ------
     TypeError
         If `condition` is not boolean.
+    ValueError
+        If the shapes do not broadcast, or if the dtype of one can't hold the other, a number.
     """
     if getattr(condition, "dtype", None) != np.bool_:
         raise TypeError(f"where: condition expects a boolean tensor but got {getattr(condition, 'dtype', condition)}")
     a, b = input, other
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         a, b = promote(a, b, "where")
+        if type(a) is int and b.dtype.kind in "iu":  # which NumPy would wrap around
+            a = check_number("where", "input", a, b.dtype)
+        elif type(b) is int and a.dtype.kind in "iu":
+            b = check_number("where", "other", b, a.dtype)
     elif not isinstance(a, np.generic) and not isinstance(b, np.generic):
         a, b = _default(a), _default(b)
     try:
@@ -411,7 +425,7 @@ def clamp(input: Array, min: Array = None, max: Array = None) -> Array:
     Raises
     ------
     ValueError
-        If both bounds are None.
+        If both bounds are None, or if the dtype of `input` can't hold a bound that is an int.
     """
     if min is None and max is None:
         raise ValueError("clamp: expected min, max or both but got neither")
@@ -420,9 +434,9 @@ def clamp(input: Array, min: Array = None, max: Array = None) -> Array:
         return kernels.limited(input, -np.inf if min is None else min, np.inf if max is None else max)
     y = input
     if min is not None:
-        y = kernels.apply(np.maximum, *promote(y, min, "clamp"))
+        y = _broadcast(np.maximum, "clamp", y, min)
     if max is not None:
-        y = kernels.apply(np.minimum, *promote(y, max, "clamp"))
+        y = _broadcast(np.minimum, "clamp", y, max)
     return y
 
 

@@ -14,6 +14,7 @@ from tinygrad_cnn.autograd import Variable, primitive
 from tinygrad_cnn.errors import check_dim, check_int, check_tensor
 from tinygrad_cnn.kernels import gather as kernels
 from tinygrad_cnn.kernels.layouts import copied_in_order
+from tinygrad_cnn.ops.dtypes import check_number
 from tinygrad_cnn.ops.elementwise import cast, clone, where
 from tinygrad_cnn.types import Array
 
@@ -248,13 +249,7 @@ def masked_fill(input: Array, mask: Array, value: Array) -> Array:
         if getattr(value, "requires_grad", False) and input.dtype.kind != "f":
             raise TypeError(f"masked_fill: value requires a gradient, which {input.dtype}, the dtype of input, has not")
         return where(mask, cast(value, input.dtype), input)
-    if not isinstance(value, (bool, int, float, np.generic)):
-        raise TypeError(f"masked_fill: value expects a number but got {value!r} ({type(value).__name__})")
-    try:
-        number = input.dtype.type(value).item()
-    except (OverflowError, ValueError):
-        raise ValueError(f"masked_fill: value expects to fit into {input.dtype} but is {value!r}") from None
-    return where(mask, number, input)
+    return where(mask, check_number("masked_fill", "value", value, input.dtype), input)
 
 
 def check_index(operation: str, input: Array, dim: int, index: Any) -> np.ndarray:
