@@ -77,6 +77,50 @@ def test_the_modes_decorate_functions(x):
         assert recorded(x).requires_grad
 
 
+def test_the_modes_without_parameters_decorate_without_parentheses(x):
+    @tg.no_grad
+    def double(x):
+        """Twice x."""
+        return 2 * x
+
+    assert not double(x).requires_grad
+    assert double.__doc__ == "Twice x."
+    with tg.no_grad():
+        assert tg.enable_grad(lambda: x * 2)().requires_grad
+
+
+def test_a_decorated_generator_runs_in_the_mode_and_its_caller_does_not(x):
+    events = []
+
+    @tg.no_grad()
+    def doubled(x):
+        try:
+            while x is not None:
+                x = yield 2 * x
+            return "end"
+        except ValueError:
+            yield tg.is_grad_enabled()
+        finally:
+            events.append(tg.is_grad_enabled())
+
+    generator = doubled(x)
+    assert not next(generator).requires_grad
+    assert (x * 2).requires_grad
+    assert not generator.send(x * 3).requires_grad
+    assert (x * 2).requires_grad
+    with pytest.raises(StopIteration, match="end"):
+        generator.send(None)
+    generator = doubled(x)
+    next(generator)
+    assert generator.throw(ValueError) is False
+    generator = doubled(x)
+    next(generator)
+    generator.close()
+    del generator
+    assert events == [False] * 3
+    assert tg.is_grad_enabled()
+
+
 def test_a_decorated_function_may_call_itself(x):
     @tg.no_grad()
     def power(x, n):

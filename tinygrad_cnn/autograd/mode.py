@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 __all__ = ["enable_grad", "is_grad_enabled", "mode", "no_grad", "set_grad_enabled"]
@@ -39,18 +40,49 @@ class _Switch:
         mode.recording = self._outer.pop()
 
     def __call__(self, function: F) -> F:
-        """Decorate a function so that it runs in this mode."""
+        """Decorate a function, or a generator function, so that it runs in this mode."""
 
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             with _Switch(self._recording):
                 return function(*args, **kwargs)
 
-        return wrapped  # type: ignore[return-value]
+        @functools.wraps(function)
+        def generating(*args: Any, **kwargs: Any) -> Any:
+            return (yield from _resumed_in(_Switch(self._recording), function(*args, **kwargs)))
+
+        return generating if inspect.isgeneratorfunction(function) else wrapped  # type: ignore[return-value]
 
 
-class no_grad(_Switch):
-    """Record nothing inside: a context manager, and a decorator as ``@no_grad()``.
+def _resumed_in(switch: _Switch, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """The generator, in the mode while it runs; who takes what it yields stays in a mode of their own."""
+    resume: Callable[[Any], Any] = generator.send
+    given: Any = None
+    while True:
+        try:
+            with switch:
+                item = resume(given)
+        except StopIteration as end:
+            return end.value
+        try:
+            resume, given = generator.send, (yield item)
+        except GeneratorExit:
+            with switch:
+                generator.close()
+            raise
+        except BaseException as error:
+            resume, given = generator.throw, error
+
+
+class _Plain(_Switch):
+    """A mode without parameters, which decorates without parentheses too."""
+
+    def __new__(cls, function: Any = None) -> Any:
+        return super().__new__(cls) if function is None else cls()(function)
+
+
+class no_grad(_Plain):
+    """Record nothing inside: a context manager, and a decorator as ``@no_grad()`` or ``@no_grad``.
 
     Examples
     --------
@@ -63,8 +95,8 @@ class no_grad(_Switch):
         super().__init__(False)
 
 
-class enable_grad(_Switch):
-    """Record inside, also within `no_grad`: a context manager, and a decorator as ``@enable_grad()``."""
+class enable_grad(_Plain):
+    """Record inside, also within `no_grad`: a context manager and a decorator, as `no_grad`."""
 
     def __init__(self) -> None:
         super().__init__(True)
