@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import tinygrad_cnn as tg
@@ -64,6 +65,25 @@ def test_a_hook_cannot_change_what_others_were_handed():
     assert y.grad.tolist() in ([1], [7])  # PyTorch shares it too; but a leaf's gradient is its own afterwards
     x.grad.data[...] = 3
     assert y.grad.tolist() != [3]
+
+
+@pytest.mark.parametrize(
+    ("replacement", "error", "message"),
+    [
+        (2.0, TypeError, "a tensor or None but returned 2.0"),
+        (np.ones(2, np.float32), TypeError, "a tensor or None but returned array"),
+        (tg.ones(1), ValueError, r"the gradient's shape, \(2,\), but returned \(1,\)"),
+        (tg.ones(2, dtype=tg.float16), TypeError, "the gradient's dtype, float64, but returned float16"),
+    ],
+)
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_hook_returns_a_gradient_like_the_one_it_was_given(replacement, error, message, create_graph):
+    x = leaf(1, 2)
+    y = x * 3
+    for tensor in (x, y):
+        with tensor.register_hook(lambda g: replacement), pytest.raises(error, match=message):
+            y.sum().backward(retain_graph=True, create_graph=create_graph)
+    assert x.grad is None
 
 
 def test_what_requires_no_gradient_takes_no_hook():

@@ -194,6 +194,7 @@ class _Pass:
             for hook in list(hooks.values()):
                 replacement = hook(gradient if self.create_graph else self.like._wrap(gradient))
                 if replacement is not None:
+                    _check_replacement(replacement, gradient)
                     gradient = replacement if self.create_graph else replacement.data
         for reference in retained or ():
             variable = reference()
@@ -321,6 +322,21 @@ def _modified(node: Node) -> RuntimeError:
         f"backward: a value that {node.name} keeps for its derivative was modified in place since; "
         f"modify a clone instead, or modify it after the backward pass"
     )
+
+
+def _check_replacement(replacement: Any, gradient: Any) -> None:
+    if not isinstance(replacement, Variable):
+        raise TypeError(f"register_hook: the hook expects to return a tensor or None but returned {replacement!r}")
+    if replacement.data.shape != gradient.shape:
+        raise ValueError(
+            f"register_hook: the hook expects to return the gradient's shape, {gradient.shape}, "
+            f"but returned {replacement.data.shape}"
+        )
+    if replacement.data.dtype != gradient.dtype:
+        raise TypeError(
+            f"register_hook: the hook expects to return the gradient's dtype, {gradient.dtype}, "
+            f"but returned {replacement.data.dtype}"
+        )
 
 
 def _accumulate(leaf: Variable, gradient: Any, owned: bool) -> None:
