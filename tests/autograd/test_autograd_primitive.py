@@ -248,6 +248,57 @@ def test_several_outputs_of_which_some_are_not_floating():
     assert x.grad.tolist() == [100, 1, 10]
 
 
+def test_named_outputs_are_several_outputs():
+    @primitive
+    def slogdet(x):
+        return np.linalg.slogdet(x)
+
+    @slogdet.vjp("x")
+    def _(g, x):
+        return g[1] * np.linalg.inv(x).T
+
+    x = tg.tensor([[2.0, 0.0], [0.0, 4.0]], requires_grad=True)
+    sign, logarithm = slogdet(x)
+    (3 * logarithm).backward()
+    assert sign.item() == 1
+    np.testing.assert_allclose(x.grad.data, [[1.5, 0], [0, 0.75]])
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "an array, a tuple of arrays, or Residuals, but returned NoneType"),
+        ([np.ones(2), np.ones(2)], "an array, a tuple of arrays, or Residuals, but returned list"),
+        ((np.ones(2), None), "an array, a tuple of arrays, or Residuals, but returned NoneType"),
+        (Residuals("y"), "an array, a tuple of arrays, or Residuals, but returned str"),
+        (np.ones(2) * 1j, "real numbers but returned complex128"),
+    ],
+)
+def test_a_function_returns_arrays(returned, message):
+    @primitive
+    def wrong(x):
+        return returned
+
+    wrong.vjp("x")(lambda g: g)
+    with pytest.raises(TypeError, match=f"wrong: the function expects to return {message}"):
+        wrong(tg.ones(2, requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, *, k=1: x * k,
+        lambda x, *more: x,
+        lambda x, **more: x,
+        lambda *xs, **more: xs[0],
+        lambda *xs, recorded: xs[0],
+    ],
+)
+def test_parameters_that_a_call_could_not_fill_are_refused(function):
+    with pytest.raises(TypeError, match=r"<lambda>: a primitive expects .* but the function has"):
+        primitive(function)
+
+
 def test_residuals_of_a_call_on_arrays_are_dropped():
     @primitive
     def f(x):

@@ -75,6 +75,7 @@ class Primitive:
         self.name: str = forward.__name__
         self.forward = forward
         parameters = list(inspect.signature(forward).parameters.values())
+        _check_parameters(self.name, parameters)
         # Whether the function asks to be told if it is recorded.
         self._is_told = any(p.name == "recorded" and p.kind is p.KEYWORD_ONLY for p in parameters)
         if self._is_told:
@@ -154,7 +155,7 @@ class Primitive:
             output = self.forward(*arrays, recorded=bool(pattern) and mode.recording)
         else:
             output = self.forward(*arrays)
-        if type(output) is Residuals or type(output) is tuple:
+        if type(output) is not np.ndarray and not isinstance(output, np.generic):
             return self._finish(args, arrays, args, source, pattern, output)
         result = source._wrap(output)
         data = result.data
@@ -194,17 +195,26 @@ class Primitive:
         residuals = _NO_RESIDUALS
         if type(output) is Residuals:
             residuals, output = output.values, output.output
-        outputs = output if type(output) is tuple else (output,)
-        results = tuple(source._wrap(x) for x in outputs)
+        several = isinstance(output, tuple)
+        results = tuple(source._wrap(self._output(x)) for x in (output if several else (output,)))
         for result in results:
             _share_version(result, inputs)
         if pattern and mode.recording:
             plan = self._plans.get(pattern) or self._make_plan(pattern)
-            if type(output) is tuple:
+            if several:
                 self._tie_several(results, plan, args, arrays, residuals)
             else:
                 self._tie(results[0], plan, args, arrays, residuals)
-        return results if type(output) is tuple else results[0]
+        return results if several else results[0]
+
+    def _output(self, output: Any) -> np.ndarray:
+        """What the function returned as an array: an array already, or a number."""
+        if not isinstance(output, (np.ndarray, np.generic, Variable, float, int)):
+            raise TypeError(
+                f"{self.name}: the function expects to return an array, a tuple of arrays, or Residuals, "
+                f"but returned {type(output).__name__}"
+            )
+        return np.asarray(output)
 
     def _tie(
         self, result: Variable, plan: Plan, args: tuple[Any, ...], arrays: list[Any], residuals: dict[str, Any]
@@ -217,6 +227,8 @@ class Primitive:
             result._requires_grad = True
             if plan.output:
                 node.output = data, result._version, None
+        elif dtype.kind not in "fiub":  # a constant, if it passed, where a gradient is expected
+            raise TypeError(f"{self.name}: the function expects to return real numbers but returned {dtype}")
 
     def _tie_several(
         self,
@@ -363,6 +375,18 @@ def _shape(array: Any) -> Any:
 
 def _value(output: Any) -> Any:
     return output.output if type(output) is Residuals else output
+
+
+def _check_parameters(name: str, parameters: list[inspect.Parameter]) -> None:
+    """Raise unless calls can fill them: by position, or those behind variadic inputs by keyword."""
+    variadic = bool(parameters) and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL
+    for p in parameters[1:] if variadic else parameters:
+        stray = p.kind is p.KEYWORD_ONLY and variadic == (p.name == "recorded")
+        if stray or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+            raise TypeError(
+                f"{name}: a primitive expects plain parameters, which `*, recorded` may follow, or variadic inputs in "
+                f"front of keyword-only ones; but the function has {p}"
+            )
 
 
 def _share_version(result: Variable, inputs: tuple[Any, ...]) -> None:
