@@ -329,6 +329,34 @@ def test_a_vjp_whose_gradient_has_no_legal_shape_is_named():
         f(leaf(1, 2, 4)).backward()
 
 
+@pytest.mark.parametrize(
+    ("returned", "came"),
+    [
+        (lambda g: g, "ndarray"),
+        (lambda g: None, "NoneType"),
+        (lambda g: (g,), "1 of them"),
+        (lambda g: (g, g, g), "3 of them"),
+    ],
+)
+def test_a_vjp_for_several_inputs_returns_as_many_gradients(returned, came):
+    @primitive
+    def add(a, b):
+        return a + b
+
+    add.vjp("a", "b")(returned)
+
+    @primitive
+    def total(*xs):
+        return sum(xs)
+
+    total.vjp("xs")(returned)
+
+    x, y = tg.ones(2, requires_grad=True), tg.ones(2, requires_grad=True)
+    for z in (add(x, y), total(x, y)):
+        with pytest.raises(RuntimeError, match=f"a VJP for 2 inputs returned {came} instead of a tuple of 2 gradients"):
+            z.backward(tg.ones(2))
+
+
 def test_broadcasting_and_dtypes_are_the_engines_affair():
     @primitive
     def product(x, y):

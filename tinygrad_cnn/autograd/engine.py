@@ -211,7 +211,7 @@ class _Pass:
         if type(gradient) is list:
             gradient = self.fill_outputs(node, gradient)
         edges = iter(node.edges)
-        for function, picks, returns in node.plan.calls:
+        for function, picks, count, returns in node.plan.calls:
             if len(picks) == 1:  # most ask for a single value
                 result = function(gradient, values[picks[0]])
             else:
@@ -219,6 +219,8 @@ class _Pass:
             if returns is None:
                 self.send(node, next(edges), result)
             else:
+                if not isinstance(result, (tuple, list)) or len(result) != count:
+                    raise _not_a_tuple(node, result, count)
                 for index in returns:
                     self.send(node, next(edges), result[index])
         if not self.retain_graph:
@@ -321,6 +323,13 @@ def _modified(node: Node) -> RuntimeError:
     return RuntimeError(
         f"backward: a value that {node.name} keeps for its derivative was modified in place since; "
         f"modify a clone instead, or modify it after the backward pass"
+    )
+
+
+def _not_a_tuple(node: Node, result: Any, count: int) -> RuntimeError:
+    came = f"{len(result)} of them" if isinstance(result, (tuple, list)) else type(result).__name__
+    return RuntimeError(
+        f"{node.name}: a VJP for {count} inputs returned {came} instead of a tuple of {count} gradients"
     )
 
 

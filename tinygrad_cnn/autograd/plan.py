@@ -54,7 +54,8 @@ class Plan:
         Further values that VJPs asked for, the same at every call.
     calls : list
         For each VJP: its function, the positions of its arguments in (arguments, shapes, residuals, output,
-        constants), and which of the gradients that it returns are wanted (None: it returns a single one).
+        constants), how many gradients it returns, and which of them are wanted (None: it returns a single one,
+        not in a tuple).
     """
 
     __slots__ = (
@@ -93,7 +94,7 @@ class Plan:
 
         self.inputs: list[int] = []
         self.constants: list[Any] = []
-        self.calls: list[tuple[Callable[..., Any], list[int], list[int] | None]] = []
+        self.calls: list[tuple[Callable[..., Any], list[int], int, list[int] | None]] = []
         for rule in rules:
             wanted = flags or tuple(served in needed for served in rule.names)
             picks = [len(kept) + len(self.constants) if ask == "wanted" else kept.index(ask) for ask in rule.asks]
@@ -101,7 +102,7 @@ class Plan:
                 self.constants.append(wanted)
             single = flags is None and len(rule.names) == 1
             returns = None if single else [i for i, is_wanted in enumerate(wanted) if is_wanted]
-            self.calls.append((rule.function, picks, returns))
+            self.calls.append((rule.function, picks, len(wanted), returns))
             self.inputs += [position for served in rule.names for position in needed.get(served, ())]
 
 
