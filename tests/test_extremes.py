@@ -78,6 +78,40 @@ def test_a_mean_that_is_no_number_is_that_of_its_window_alone(pooled, shape, cha
             np.testing.assert_allclose(y[:, :, i, j], x[:, :, rows, columns].mean((2, 3)), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("shape", [(1, 11, 17), (40, 30, 9), (3, 5, 6)])
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(
+    "resized",
+    [
+        F.adaptive_avg_pool2d,
+        lambda x, size: F.interpolate(x, size, mode="area"),
+        lambda x, size: F.interpolate(x, size, mode="bilinear"),
+        lambda x, size: F.interpolate(x, size, mode="nearest"),
+    ],
+    ids=["adaptive_avg_pool2d", "area", "bilinear", "nearest"],
+)
+def test_a_cotangent_that_is_no_number_goes_where_its_pixel_came_from(resized, shape, channels_last, number):
+    x = tg.zeros(1, *shape, requires_grad=True)
+    g = np.zeros((1, 18, 7, shape[0]) if channels_last else (1, shape[0], 18, 7), np.float32)
+    g = np.moveaxis(g, -1, 1) if channels_last else g
+    y = resized(x, (18, 7))
+    g[0, 0, 3, 5] = 1
+    (weights,) = tg.autograd.grad(y, x, g, retain_graph=True)
+    g[0, 0, 3, 5] = number
+    (found,) = tg.autograd.grad(y, x, g)
+    np.testing.assert_array_equal(found.data, np.where(weights.data > 0, np.float32(number), 0))
+
+
+@pytest.mark.parametrize("number", [np.inf, np.nan])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_the_last_pixels_are_not_mixed_with_those_before_them(number, align_corners):
+    x = np.zeros((1, 1, 4, 4), np.float32)
+    x[..., 2, :] = number
+    y = F.interpolate(tg.tensor(x), 8, mode="bilinear", align_corners=align_corners)
+    assert not y.data[..., -1, :].any()
+
+
 @pytest.mark.parametrize("number", [np.inf, np.nan])
 @pytest.mark.parametrize("width", [3, 300])
 def test_pixels_that_no_output_shows_have_no_gradient_whatever_that_of_others_is(width, number):

@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 
 from tinygrad_cnn.kernels import buffers
 from tinygrad_cnn.kernels.avg_pool import avg_pool2d, avg_pool2d_grad
+from tinygrad_cnn.kernels.gemm import matmul
 from tinygrad_cnn.kernels.layouts import contiguous, copied
 from tinygrad_cnn.kernels.positions import is_channels_last
 from tinygrad_cnn.kernels.runs import LONG_RUN
 from tinygrad_cnn.kernels.shapes import as_slice, balanced
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
-__all__ = ["Taps", "apply_maps"]
+__all__ = ["Taps", "apply_maps", "multiply_by_maps"]
 
 Array = NDArray[Any]
 
@@ -75,6 +76,18 @@ class Taps:
         self.size, self.indices, self.weights = size, indices, weights
         self._written: tuple[Any, Array] | None = None
 
+    @classmethod
+    def of_windows(cls, size: int, indices: Array, weights: Array, count: Array) -> Taps:
+        """The map whose output o has the first ``count[o]`` of the taps.
+
+        In place of the others it reads its last one again, each time for a share of its weight: 0 would make of
+        infinity NaN.
+        """
+        tap, last = np.arange(len(indices))[:, None], np.maximum(count - 1, 0)
+        read = np.minimum(tap, last)
+        shares = np.where(tap < last, 1, len(indices) - last)
+        return cls(size, np.take_along_axis(indices, read, 0), np.take_along_axis(weights, read, 0) / shares)
+
     @cached_property
     def places(self) -> list[slice | Array]:
         """The indices of each tap; a slice, which reads without a copy, if they are evenly spaced."""
@@ -105,17 +118,26 @@ class Taps:
         return (taps, divisor) if alike else None
 
     @cached_property
+    def matrix(self) -> Array:
+        """The map as a matrix (outputs, size)."""
+        matrix = np.zeros((self.indices.shape[1], self.size))
+        taps, outputs = np.nonzero(self.weights)
+        np.add.at(matrix, (outputs, self.indices[taps, outputs]), self.weights[taps, outputs])
+        return matrix
+
+    @cached_property
     def runs(self) -> list[Run]:
         """The outputs in a few runs, or in as many as there are outputs at the worst."""
         first = self.indices.min(axis=0)
-        length = int((self.indices.max(axis=0) - first).max(initial=0)) + 1
-        first = np.minimum(first, self.size - length)
-        outputs = len(first)
-        weights = np.zeros((outputs, length))
+        length = self.indices.max(axis=0) - first + 1
+        weights = np.zeros((len(first), int(length.max(initial=1))))
         # An element that is read twice has both weights.
-        np.add.at(weights, (np.arange(outputs), self.indices - first), self.weights)
-        parts = min((_evenly_spaced(first, step) for step in range(1, _LONGEST_STEP + 1)), key=len)
-        return [Run(part, int(first[part][0]), _shift(first[part]), weights[part]) for part in parts]
+        np.add.at(weights, (np.arange(len(first)), self.indices - first), self.weights)
+        parts = min((_evenly_spaced(first, length, step) for step in range(1, _LONGEST_STEP + 1)), key=len)
+        return [
+            Run(part, int(first[part.start]), _shift(first[part]), weights[part, : length[part.start]])
+            for part in parts
+        ]
 
     def written_out(self, length: int, dtype: Any) -> Array:
         """The weights for runs of `length` numbers: (M, outputs * length)."""
@@ -139,24 +161,23 @@ class Taps:
         count = np.bincount(element, minlength=self.size)
         rank = np.arange(element.size) - (np.cumsum(count) - count)[element]
         shape = (max(1, int(count.max(initial=0))), self.size)
-        # Where an element goes to fewer outputs than another, its last one is read again, with weight 0.
         indices, weights = np.zeros(shape, np.intp), np.zeros(shape)
         indices[rank, element] = output
         weights[rank, element] = weight
-        indices = np.maximum.accumulate(indices, axis=0)
-        result = Taps(outputs, indices, weights)
+        result = Taps.of_windows(outputs, indices, weights, count)
         result.__dict__["transposed"] = self
         return result
 
 
-def _evenly_spaced(places: Array, step: int) -> list[slice]:
-    """Cut every `step`-th number, from the first, the second ... on, into parts that go up evenly."""
+def _evenly_spaced(first: Array, length: Array, step: int) -> list[slice]:
+    """Cut every `step`-th window, from the first, the second ... on, into parts of one length that go up evenly."""
     parts = []
-    for phase in range(min(step, len(places))):
-        shifts = np.diff(places[phase::step])
+    for phase in range(min(step, len(first))):
+        shifts = np.diff(first[phase::step])
+        alike = np.diff(length[phase::step]) == 0
         start, count = 0, len(shifts) + 1
         while start < count:
-            same = shifts[start:] == shifts[start] if start < count - 1 else np.array([])
+            same = alike[start:] & (shifts[start:] == shifts[start]) if start < count - 1 else np.array([])
             stop = start + 1 + (len(same) if same.all() else int(same.argmin()))
             parts.append(slice(phase + start * step, phase + (stop - 1) * step + 1, step))
             start = stop
@@ -232,3 +253,16 @@ def apply_maps(x: Array, maps: Sequence[Taps]) -> Array:
     blocks = balanced(source.shape[0], count) if result.size else []
     parallel_calls(plan, blocks)
     return np.moveaxis(result, -1, 1) if last else result.reshape(shape)
+
+
+def multiply_by_maps(x: Array, maps: tuple[Taps, Taps]) -> Array:
+    """As `apply_maps`, of (..., H, W), as products with matrices: faster where outputs read various windows.
+
+    Their zeros make NaN of infinity, and NaN of everything beside NaN, wherever it stands; then pixel by pixel.
+    """
+    down, across = (taps.matrix.astype(x.dtype) for taps in maps)
+    with np.errstate(invalid="ignore"):
+        y = matmul(matmul(down, x), across.T)
+    if np.isfinite(min(x, y, key=np.size)).all():
+        return y
+    return apply_maps(x.reshape(-1, *x.shape[-3:]), maps).reshape(y.shape)

@@ -148,7 +148,7 @@ def _each(operation: str, argument: str, given: Any, count: int) -> tuple[Any, .
 def _taps(mode: str, size: int, outputs: int, scale: float | None, align_corners: bool) -> Taps:
     """The map of an axis: `size` pixels become `outputs`, `scale` times as many if it is given."""
     if mode == "area":
-        return _means(size, outputs)
+        return window_means(size, outputs)
     if mode.startswith("nearest"):
         indices = _nearest(mode, size, outputs, scale)[None]
         return Taps(size, indices, np.ones(indices.shape))
@@ -162,7 +162,7 @@ def _taps(mode: str, size: int, outputs: int, scale: float | None, align_corners
         weights = _keys(place - left)
         return Taps(size, np.clip(left + np.arange(-1, 3)[:, None], 0, size - 1), weights)
     place = np.clip(place, 0, size - 1)
-    left = np.minimum(place.astype(np.intp), max(size - 2, 0))
+    left = place.astype(np.intp)
     right = np.minimum(left + 1, size - 1)
     return Taps(size, np.stack([left, right]), np.stack([1 - (place - left), place - left]))
 
@@ -186,12 +186,11 @@ def _keys(t: np.ndarray) -> np.ndarray:
     return np.stack([far(t + 1), near(t), near(1 - t), far(2 - t)])
 
 
-def _means(size: int, outputs: int) -> Taps:
+@functools.lru_cache(maxsize=32)
+def window_means(size: int, outputs: int) -> Taps:
+    """The map to the means of so many windows that cover `size` pixels."""
     i = np.arange(outputs)
     start, stop = i * size // outputs, -((i + 1) * size // -outputs)
     length = stop - start
-    tap = np.arange(int(length.max()))[:, None]
-    # A window that is shorter than another reads its last pixel again, for a share of its weight: 0 would make of
-    # infinity NaN.
-    shares = np.where(start + tap < stop - 1, 1, 1 / (len(tap) - length + 1))
-    return Taps(size, np.minimum(start + tap, stop - 1), shares / length)
+    indices = start + np.arange(int(length.max(initial=1)))[:, None]
+    return Taps.of_windows(size, indices, np.broadcast_to(1 / length, indices.shape), length)

@@ -13,16 +13,14 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from tinygrad_cnn.autograd import Residuals, Variable, primitive
+from tinygrad_cnn.autograd import Residuals, primitive
 from tinygrad_cnn.errors import check_float, check_int, check_pair, check_single, check_tensor
 from tinygrad_cnn.kernels import pool as kernels
+from tinygrad_cnn.kernels.interpolate import Taps, multiply_by_maps
 from tinygrad_cnn.kernels.shapes import output_size
 from tinygrad_cnn.kernels.windows import Windows, axes
 from tinygrad_cnn.ops.elementwise import abs, eq, pow, where
-from tinygrad_cnn.ops.interpolate import interpolate
-from tinygrad_cnn.ops.linalg import matmul
+from tinygrad_cnn.ops.interpolate import window_means
 from tinygrad_cnn.ops.piecewise import relu, relu_grad
 from tinygrad_cnn.ops.reduction import mean
 from tinygrad_cnn.ops.shape import reshape
@@ -272,22 +270,18 @@ def adaptive_avg_pool2d(input: Array, output_size: Any) -> Array:
         return mean(input, (-2, -1), True)
     if window := even_windows((rows, columns), (height, width)):
         return avg_pool2d(input, *window)
-    # Averaging is linear in rows and in columns: two products with small matrices. Their zeros make NaN of infinity
-    # wherever it stands; then pixel by pixel, which takes longer.
-    with np.errstate(invalid="ignore"):
-        y = matmul(matmul(_means(rows, height, input.dtype), input), _means(columns, width, input.dtype).T)
-    if np.isfinite(y.data if isinstance(y, Variable) else y).all():
-        return y
-    image = input if input.ndim == 4 else reshape(input, (1, *input.shape))
-    return reshape(interpolate(image, (rows, columns), mode="area"), tuple(y.shape))
+    return _means(input, (window_means(height, rows), window_means(width, columns)))
 
 
-def _means(outputs: int, size: int, dtype: Any) -> np.ndarray:
-    """The matrix (outputs, size) whose row i averages the i-th of `outputs` windows that cover `size` pixels."""
-    i = np.arange(outputs)[:, None]
-    pixel = np.arange(size)
-    start, stop = i * size // outputs, -((i + 1) * size // -outputs)
-    return ((start <= pixel) & (pixel < stop)).astype(dtype) / (stop - start).astype(dtype)
+# Averaging is linear in rows and in columns.
+@primitive
+def _means(input: Array, maps: tuple[Taps, Taps]) -> Array:
+    return multiply_by_maps(input, maps)
+
+
+@_means.vjp("input")
+def _(g, maps):
+    return _means(g, tuple(taps.transposed for taps in maps))
 
 
 def lp_pool2d(
