@@ -112,6 +112,14 @@ def test_the_last_pixels_are_not_mixed_with_those_before_them(number, align_corn
     assert not y.data[..., -1, :].any()
 
 
+@pytest.mark.parametrize("number", [LARGEST, -2e38])
+@pytest.mark.parametrize("size", [4, 100])
+@pytest.mark.parametrize("mode", ["bilinear", "area"])
+def test_images_of_half_the_size_do_not_overflow(mode, size, number):
+    x = tg.full((8, 8, size, size), number)
+    np.testing.assert_allclose(F.interpolate(x, scale_factor=0.5, mode=mode).data, number, rtol=1e-6)
+
+
 @pytest.mark.parametrize("number", [np.inf, np.nan])
 @pytest.mark.parametrize("width", [3, 300])
 def test_pixels_that_no_output_shows_have_no_gradient_whatever_that_of_others_is(width, number):

@@ -224,7 +224,11 @@ def apply_maps(x: Array, maps: Sequence[Taps]) -> Array:
         return copied(x[:, :, *places])
     if len(maps) == 2 and x.dtype.kind == "f":
         if tiles := _tiles(maps):
-            return avg_pool2d(x, *tiles)
+            try:
+                with np.errstate(over="raise"):  # of the sum of a tile
+                    return avg_pool2d(x, *tiles)
+            except FloatingPointError:
+                pass  # weighted before they are added up, as below, these numbers do not overflow
         if tiles := _tiles([taps.transposed for taps in maps]):
             return avg_pool2d_grad(x, (*x.shape[:2], *(taps.indices.shape[1] for taps in maps)), *tiles)
     last = is_channels_last(x)
