@@ -150,6 +150,8 @@ def half(*shape, scale=1.0):
         lambda x: F.batch_norm(x, None, None, training=True),
         lambda x: F.layer_norm(x, (5,)),
         lambda x: F.group_norm(x, 5),
+        lambda x: F.softmax(x, 0) * 10_000,
+        lambda x: F.log_softmax(x, 0),
     ],
 )
 def test_sums_of_many_or_large_halves_do_not_overflow_on_their_way(function):

@@ -9,7 +9,7 @@ from tinygrad_cnn.errors import check_dim, check_tensor
 from tinygrad_cnn.kernels import softmax as kernels
 from tinygrad_cnn.ops.dtypes import as_dtype
 from tinygrad_cnn.ops.elementwise import cast, exp
-from tinygrad_cnn.ops.reduction import sum
+from tinygrad_cnn.ops.reduction import in_single, sum
 from tinygrad_cnn.ops.shape import reshape
 from tinygrad_cnn.types import Array, DTypeLike
 
@@ -99,7 +99,7 @@ def softmax(input: Array, dim: int | None, dtype: DTypeLike | None = None) -> Ar
         If there is no such dimension.
     """
     x, axis = _along("softmax", input, dim, dtype)
-    return reshape(_softmax(reshape(x, (1,)), 0), ()) if x.ndim == 0 else _softmax(x, axis)
+    return in_single(_softmax, x, axis) if x.ndim else reshape(in_single(_softmax, reshape(x, (1,)), 0), ())
 
 
 def log_softmax(input: Array, dim: int | None, dtype: DTypeLike | None = None) -> Array:
@@ -108,4 +108,4 @@ def log_softmax(input: Array, dim: int | None, dtype: DTypeLike | None = None) -
     Parameters and errors as `softmax`.
     """
     x, axis = _along("log_softmax", input, dim, dtype)
-    return reshape(_log_softmax(reshape(x, (1,)), 0), ()) if x.ndim == 0 else _log_softmax(x, axis)
+    return in_single(_log_softmax, x, axis) if x.ndim else reshape(in_single(_log_softmax, reshape(x, (1,)), 0), ())
