@@ -105,3 +105,24 @@ def test_what_does_not_fit_is_refused():
         init.normal_(tg.empty(3), 0, -1)
     with pytest.raises(TypeError, match="normal_: tensor expects a floating dtype but got int64"):
         init.normal_(tg.tensor([1]))
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        *(init.uniform_, init.normal_, init.ones_, init.zeros_),
+        *(init.xavier_uniform_, init.xavier_normal_, init.kaiming_uniform_, init.kaiming_normal_),
+    ],
+)
+def test_an_array_is_no_tensor(fill):
+    weight = tg.full((2, 3), 5.0)
+    with pytest.raises(TypeError, match=f"^{fill.__name__}: tensor expects a Tensor but got ndarray; .* not its .data"):
+        fill(weight.data)
+    with pytest.raises(TypeError, match=f"^{fill.__name__}: tensor expects a Tensor but got list$"):
+        fill([[1.0]])
+    assert weight.tolist() == [[5, 5, 5], [5, 5, 5]]
+
+
+def test_a_constant_goes_into_a_tensor_alone():
+    with pytest.raises(TypeError, match=r"^constant_: tensor expects a Tensor but got ndarray"):
+        init.constant_(np.zeros(2), 1.0)

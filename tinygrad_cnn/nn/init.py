@@ -37,35 +37,37 @@ def uniform_(tensor: T, a: float = 0.0, b: float = 1.0) -> T:
     """
     if not a <= b:
         raise ValueError(f"uniform_: a expects at most b={b} but got {a}")
-    values = generator().random(tensor.shape, dtype=_drawn_dtype("uniform_", tensor))
+    dtype = _drawn_dtype("uniform_", tensor)
+    values = generator().random(tensor.shape, dtype=dtype)
     values *= b - a
     values += a
-    return _write(tensor, values)
+    return _write("uniform_", tensor, values)
 
 
 def normal_(tensor: T, mean: float = 0.0, std: float = 1.0) -> T:
     """Fill with draws from the normal distribution of this mean and standard deviation."""
     if not std >= 0:
         raise ValueError(f"normal_: std expects a number that is not negative but got {std}")
-    values = generator().standard_normal(tensor.shape, dtype=_drawn_dtype("normal_", tensor))
+    dtype = _drawn_dtype("normal_", tensor)
+    values = generator().standard_normal(tensor.shape, dtype=dtype)
     values *= std
     values += mean
-    return _write(tensor, values)
+    return _write("normal_", tensor, values)
 
 
 def constant_(tensor: T, val: float) -> T:
     """Fill with one value."""
-    return _write(tensor, val)
+    return _write("constant_", tensor, val)
 
 
 def ones_(tensor: T) -> T:
     """Fill with ones."""
-    return _write(tensor, 1.0)
+    return _write("ones_", tensor, 1.0)
 
 
 def zeros_(tensor: T) -> T:
     """Fill with zeros."""
-    return _write(tensor, 0.0)
+    return _write("zeros_", tensor, 0.0)
 
 
 def xavier_uniform_(tensor: T, gain: float = 1.0) -> T:
@@ -146,6 +148,7 @@ def layer_(weight: Tensor, bias: Tensor | None) -> None:
 
 def _fans(operation: str, tensor: Tensor) -> tuple[int, int]:
     """Return how many inputs each output value of a layer has, and how many outputs each input value feeds."""
+    _check_tensor(operation, tensor)
     if tensor.ndim < 2:
         raise ValueError(f"{operation}: tensor expects at least 2 dimensions but got shape {tensor.shape}")
     receptive_field = math.prod(tensor.shape[2:])
@@ -161,12 +164,20 @@ def _kaiming_std(operation: str, tensor: Tensor, a: float, mode: str, nonlineari
 
 def _drawn_dtype(operation: str, tensor: Tensor) -> type[np.float32] | type[np.float64]:
     """Return the dtype to draw in: NumPy draws only these two."""
+    _check_tensor(operation, tensor)
     if tensor.dtype.kind != "f":
         raise TypeError(f"{operation}: tensor expects a floating dtype but got {tensor.dtype}")
     return np.float64 if tensor.dtype == np.float64 else np.float32
 
 
-def _write(tensor: T, values: np.ndarray[Any, Any] | float) -> T:
+def _check_tensor(operation: str, tensor: Any) -> None:
+    if not isinstance(tensor, Tensor):
+        hint = "; give it the tensor itself, not its .data" if isinstance(tensor, np.ndarray) else ""
+        raise TypeError(f"{operation}: tensor expects a Tensor but got {type(tensor).__name__}{hint}")
+
+
+def _write(operation: str, tensor: T, values: np.ndarray[Any, Any] | float) -> T:
+    _check_tensor(operation, tensor)
     tensor.data[...] = values
     tensor.bump_version()
     return tensor
