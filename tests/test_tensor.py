@@ -82,6 +82,14 @@ def test_just_floating_tensors_may_require_gradients(dtype):
         tg.Tensor(np.zeros(2, dtype), requires_grad=True)
 
 
+@pytest.mark.parametrize("size", [(3, 4), (3, 0), ([3.0], "yes")])
+def test_a_tensor_is_made_of_data_and_not_of_sizes(size):
+    with pytest.raises(TypeError, match=r"^Tensor: requires_grad expects a bool but got .* empty\(\*size\)"):
+        tg.Tensor(*size)
+    assert tg.Tensor([3.0], np.True_).requires_grad
+    assert not tg.Tensor([3.0], np.False_).requires_grad
+
+
 # ---------------------------------------------------------------------------------- conversions
 
 

@@ -75,7 +75,7 @@ class Tensor(Operators, InPlace, NumpyProtocol, DLPack):
     Raises
     ------
     TypeError
-        If the dtype is not one of tensors, or not floating though a gradient is required.
+        If the dtype is not one of tensors, or not floating though a gradient is required, or `requires_grad` no bool.
 
     Examples
     --------
@@ -96,8 +96,13 @@ class Tensor(Operators, InPlace, NumpyProtocol, DLPack):
         self._node = None
         self._version = [0]
         self._hooks = None
-        if requires_grad:
-            self.requires_grad = True
+        if requires_grad is not False:
+            if not isinstance(requires_grad, bool | np.bool_):
+                raise TypeError(
+                    f"Tensor: requires_grad expects a bool but got {requires_grad!r}; a tensor of a given shape is "
+                    f"made by empty(*size)"
+                )
+            self.requires_grad = requires_grad
 
     def _wrap(self, array: Any) -> Tensor:
         result = Tensor.__new__(Tensor)
