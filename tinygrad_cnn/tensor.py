@@ -220,7 +220,11 @@ class Tensor(Operators, InPlace, NumpyProtocol, DLPack):
         return int(self.data.item())
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self.data.ndim == 0 and spec else format(repr(self), spec)
+        if not spec:
+            return repr(self)
+        if self.data.ndim:
+            raise TypeError(f"format: expected a 0-d tensor for the format {spec!r} but got shape {self.shape}")
+        return format(self.item(), spec)
 
     def __repr__(self) -> str:
         text = np.array2string(self.data, separator=", ", prefix="tensor(", threshold=1000)
