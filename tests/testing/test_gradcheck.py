@@ -131,8 +131,10 @@ def test_a_wrong_second_derivative_is_found():
     cube.vjp("x")(lambda g, square: 3 * g * square)
     x = leaf(0.5, 2)
     assert gradcheck(cube, x)
-    with pytest.raises(GradcheckError, match="zero everywhere"):
+    with pytest.raises(GradcheckError, match="zero everywhere") as caught:
         gradgradcheck(cube, x)
+    assert str(caught.value).startswith("gradgradcheck: output 0, input 0: ")
+    assert "the outputs are first derivatives here, and the inputs from 1 on their cotangents" in str(caught.value)
     assert not gradgradcheck(cube, x, raise_exception=False, fast_mode=True)
 
 

@@ -140,15 +140,20 @@ def gradgradcheck(
 
     if not outputs or not gradients(*arguments, *cotangents):
         return True  # nothing depends on the inputs, and the first derivative says so
-    return gradcheck(
-        gradients,
-        (*arguments, *cotangents),
-        eps=eps,
-        atol=atol,
-        rtol=rtol,
-        raise_exception=raise_exception,
-        fast_mode=fast_mode,
-    )
+    try:
+        return gradcheck(
+            gradients,
+            (*arguments, *cotangents),
+            eps=eps,
+            atol=atol,
+            rtol=rtol,
+            raise_exception=raise_exception,
+            fast_mode=fast_mode,
+        )
+    except GradcheckError as error:
+        message = str(error).replace("gradcheck", "gradgradcheck", 1)
+        where = f"the outputs are first derivatives here, and the inputs from {count} on their cotangents"
+        raise GradcheckError(f"{message}\n  {where}") from None
 
 
 def _at(func: Callable[..., Any], arguments: tuple[Any, ...], eps: float) -> Function:
