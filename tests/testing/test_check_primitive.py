@@ -123,6 +123,12 @@ def test_check_call_takes_compositions_and_several_outputs():
     check_call(lambda parts: tg.cat(parts["a"], 0), Call({"a": [x, x * 1]}), lambda parts: np.concatenate(parts["a"]))
 
 
+def test_check_call_takes_arguments_as_they_are():
+    x = tg.tensor(np.linspace(0.1, 2, 6).reshape(2, 3), requires_grad=True)
+    check_call(tg.exp, x, np.exp)
+    check_call(tg.sum, (x, 1), np.sum)
+
+
 def test_arrays_give_arrays():
     with pytest.raises(AssertionError, match="arrays alone give arrays"):
         check(lambda x: tg.Tensor(x), tensors(requires_grad=False))

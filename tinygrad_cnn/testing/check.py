@@ -21,7 +21,9 @@ __all__ = ["check_arrays", "check_call"]
 _ATOL, _RTOL = 1e-6, 1e-5
 
 
-def check_call(function: Callable[..., Any], call: Call, reference: Callable[..., Any] | None = None) -> None:
+def check_call(
+    function: Callable[..., Any], call: Call | tuple[Any, ...] | Tensor, reference: Callable[..., Any] | None = None
+) -> None:
     """Check a differentiable function, a primitive or a composition of them, at one call.
 
     The tensors in `call` that require a gradient are differentiated; they are float64, away from kinks and ties.
@@ -38,7 +40,8 @@ def check_call(function: Callable[..., Any], call: Call, reference: Callable[...
     Parameters
     ----------
     function : callable
-    call : Call
+    call : Call, tuple or tensor
+        The arguments: a `Call`, a tuple of positional ones, or a single tensor.
     reference : callable, optional
         The definition in plain NumPy: takes the same arguments, with arrays for tensors.
 
@@ -49,7 +52,7 @@ def check_call(function: Callable[..., Any], call: Call, reference: Callable[...
     GradcheckError
         If a derivative is wrong.
     """
-    call = call.map(_read_only)
+    call = _as_call(call).map(_read_only)
     if reference is not None:
         _check_value(function, call, reference)
     if isinstance(function, Primitive):
@@ -66,6 +69,12 @@ def check_call(function: Callable[..., Any], call: Call, reference: Callable[...
     _check_float32(function, call, cotangents, expected)
     _check_alone(function, call, cotangents, expected)
     _check_broadcasting(function, call, cotangents)
+
+
+def _as_call(arguments: Any) -> Call:
+    if isinstance(arguments, Call):
+        return arguments
+    return Call(*arguments) if isinstance(arguments, tuple) else Call(arguments)
 
 
 def _read_only(x: Any) -> Any:

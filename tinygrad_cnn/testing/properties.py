@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_cnn.testing.calls import Call
 from tinygrad_cnn.testing.check import check_call
 from tinygrad_cnn.testing.strategies import for_all
 
@@ -43,10 +42,4 @@ def check_primitive(primitive: Callable[..., Any], strategy: Any, reference: Cal
     ...     return 2 * g * x
     >>> check_primitive(square, tensors(), reference=np.square)
     """
-    for_all(strategy, lambda drawn: check_call(primitive, _as_call(drawn), reference))
-
-
-def _as_call(drawn: Any) -> Call:
-    if isinstance(drawn, Call):
-        return drawn
-    return Call(*drawn) if isinstance(drawn, tuple) else Call(drawn)
+    for_all(strategy, lambda drawn: check_call(primitive, drawn, reference))
