@@ -74,6 +74,15 @@ def test_unused_inputs():
     assert dy is None
 
 
+def test_the_arguments_come_in_the_order_of_pytorch():
+    x, y = tg.ones(2, requires_grad=True), tg.ones(2, requires_grad=True)
+    gradients = tg.grad(x.sum(), (x, y), None, None, False, True, True)
+    assert gradients[0].tolist() == [1, 1]
+    assert gradients[1] is None
+    with pytest.raises(ValueError, match="grad: only_inputs expects True but got False"):
+        tg.grad(x.sum(), x, only_inputs=False)
+
+
 def test_inputs_must_require_a_gradient():
     x = leaf(1)
     with pytest.raises(RuntimeError, match="grad: input 1 does not require a gradient"):

@@ -71,6 +71,7 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool = False,
 ) -> tuple[Any, ...]:
     """Return the gradients of the sum of `outputs` with respect to `inputs`, and leave every ``.grad`` alone.
@@ -83,6 +84,8 @@ def grad(
         The cotangents of `outputs`. Default: one, for a tensor of a single element.
     retain_graph, create_graph : bool
         As for `backward`.
+    only_inputs : bool
+        Accepted for PyTorch scripts: always True.
     allow_unused : bool
         Return None for an input that the outputs do not depend on, instead of raising.
 
@@ -95,7 +98,11 @@ def grad(
     ------
     RuntimeError
         As `backward`; also if an input requires no gradient or is not used.
+    ValueError
+        If a cotangent does not have its tensor's shape, or if `only_inputs` is False.
     """
+    if not only_inputs:
+        raise ValueError(f"grad: only_inputs expects True but got {only_inputs!r}; backward fills in every .grad")
     variables = _sequence(inputs)
     for index, variable in enumerate(variables):
         if not variable._requires_grad:
