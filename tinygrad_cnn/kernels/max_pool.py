@@ -47,7 +47,7 @@ def max_pool2d(x: Array, rows: Windows, columns: Windows, rectified: bool = Fals
     If they are to be `rectified`, negative maxima become 0.
     """
     if rectified:
-        return reduce_windows(x, rows, columns, np.maximum, lowest(x.dtype), (np.clip, 0.0, np.inf))
+        return reduce_windows(x, rows, columns, np.maximum, lowest(x.dtype), (np.maximum, 0.0))
     if x.size and rows.whole and columns.whole:
         return reduce(np.maximum, x, (2, 3))
     return reduce_windows(x, rows, columns, np.maximum, lowest(x.dtype))

@@ -126,17 +126,19 @@ class Sequential(_Indexed):
     def forward(self, input: Any) -> Any:
         """Pass the input through the chain."""
         chain = list(self)
-        rectified = {}
-        for module, behind in zip(chain, [*chain[1:], None], strict=False):
-            if type(module) is ReLU and _rectifies(behind) and not hooked(module):
-                rectified = {"rectified": True}
+        rectified = False
+        for number, module in enumerate(chain, 1):
+            if type(module) is ReLU and number < len(chain) and _rectifies(chain[number]) and not hooked(module):
+                rectified = True  # by the next one
+            elif rectified:
+                input = module(input, rectified=True)
+                rectified = False
             else:
-                input = module(input, **rectified)
-                rectified = {}
+                input = module(input)
         return input
 
 
-def _rectifies(module: Module | None) -> bool:
+def _rectifies(module: Module) -> bool:
     """Whether a module can do the work of a ReLU before it.
 
     Max pooling can, as the two commute: the largest of rectified values is the largest value rectified. So do their
