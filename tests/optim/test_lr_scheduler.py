@@ -76,6 +76,14 @@ def test_linear_lr_is_a_line_and_then_constant(start, end, total_iters):
     np.testing.assert_allclose(rates(LinearLR(sgd(0.5), start, end, total_iters), 20), expected, atol=1e-10)
 
 
+@given(st.floats(0.01, 1.0), st.integers(1, 50))
+def test_a_line_to_0_ends_there(start, total_iters):
+    """And not a rounding error below, where no optimizer takes its own state again."""
+    history = rates(LinearLR(sgd(0.5), start, 0.0, total_iters), total_iters + 2)
+    assert min(history[:total_iters]) > 0
+    assert history[total_iters:] == [0, 0]
+
+
 @given(st.just(0.0) | st.floats(1e-6, 1.0), st.integers(1, 12))
 def test_constant_lr_is_a_step(factor, total_iters):
     expected = [0.5 * (factor if t < total_iters else 1) for t in range(20)]

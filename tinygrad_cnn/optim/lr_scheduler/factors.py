@@ -160,9 +160,12 @@ class LinearLR(LRScheduler):
             return [lr * self.start_factor for lr in rates]
         if self._is_initial or self.last_epoch > self.total_iters:
             return rates
-        rise = self.end_factor - self.start_factor
-        ratio = 1.0 + rise / (self.total_iters * self.start_factor + (self.last_epoch - 1) * rise)
+        ratio = self._height(self.last_epoch) / self._height(self.last_epoch - 1)
         return [lr * ratio for lr in rates]
+
+    def _height(self, step: int) -> float:
+        """Return the factor times `total_iters`. It is 0, and nothing below, at the end of a line to 0."""
+        return self.total_iters * self.start_factor + step * (self.end_factor - self.start_factor)
 
 
 class ExponentialLR(LRScheduler):
