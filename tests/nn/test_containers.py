@@ -160,6 +160,18 @@ def test_inserting_what_does_not_fit_changes_nothing(kind):
     assert list(modules) == [a, b]
 
 
+@pytest.mark.parametrize("kind", [lambda *modules: nn.Sequential(*modules), lambda *modules: nn.ModuleList(modules)])
+def test_adding_in_place_is_seen_under_every_name(kind):
+    net = nn.Module()
+    net.layers = kind(nn.ReLU())
+    layers = net.layers
+    layers += kind(nn.Tanh())
+    assert net.layers is layers
+    assert len(net.layers) == 2
+    with pytest.raises(TypeError):
+        layers += 3
+
+
 def test_module_list_behaves_like_a_list():
     layers = nn.ModuleList([nn.ReLU()])
     layers += [nn.Tanh()]

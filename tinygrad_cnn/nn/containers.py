@@ -123,6 +123,9 @@ class Sequential(_Indexed):
             return NotImplemented
         return Sequential(*self, *other)
 
+    def __iadd__(self, other: Sequential) -> Self:
+        return self.extend(other) if isinstance(other, Sequential) else NotImplemented
+
     def forward(self, input: Any) -> Any:
         """Pass the input through the chain."""
         chain = list(self)
