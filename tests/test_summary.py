@@ -39,6 +39,15 @@ def test_groups_and_transposed_convolutions():
     assert [row.mult_adds for row in table.rows] == [6 * 9 * 2 * 9, 6 * 9 * 2 * 9]
 
 
+@pytest.mark.parametrize("shape", [(1, 2, 8), (2, 8)])
+def test_one_dimensional_convolutions(shape):
+    model = nn.Sequential(nn.Conv1d(2, 3, 3), nn.Flatten(), nn.Linear(18, 4))
+    table = summary(model, shape)
+    assert table.input_shape == (1, 2, 8)
+    assert [row.output_shape for row in table.rows] == [(1, 3, 6), (1, 18), (1, 4)]
+    assert [row.mult_adds for row in table.rows] == [18 * 6, 0, 18 * 4]
+
+
 def test_the_model_is_left_as_it_was():
     model = nn.Sequential(
         nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(0.5), nn.Flatten(), nn.Linear(8, 2)

@@ -11,7 +11,8 @@ import numpy as np
 
 from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.hooks import RemovableHandle
-from tinygrad_cnn.nn import Conv2d, ConvTranspose2d, Linear, Module, UninitializedParameter
+from tinygrad_cnn.nn import ConvTranspose2d, Linear, Module, UninitializedParameter
+from tinygrad_cnn.nn.conv import Convolution
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["Row", "Summary", "summary"]
@@ -102,7 +103,7 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
         The model; its `forward` takes one tensor.
     input_shape : sequence of int
         The shape of the input, ``(1, 3, 224, 224)`` for one colour image. Without the batch, that is with three
-        sizes or one, a batch of one is meant.
+        sizes or one, a batch of one is meant; with two sizes if the model's first convolution is a `Conv1d`.
 
     Returns
     -------
@@ -135,7 +136,7 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
     """
     if not isinstance(model, Module):
         raise TypeError(f"summary: model expects an nn.Module but got {type(model).__name__}")
-    shape = _check_shape(input_shape)
+    shape = _with_batch(_check_shape(input_shape), model)
     rows = _Rows(model)
     modes = [(module, module.training) for module in model.modules()]
     try:
@@ -211,7 +212,7 @@ def _mult_adds(module: Module, args: tuple[Any, ...], output: Any) -> int:
     """Count how often each weight is used, times how many weights there are."""
     if isinstance(module, ConvTranspose2d):  # every input value meets the weights of its channel
         return int(args[0].numel()) * math.prod(module.weight.shape[1:])
-    if isinstance(module, Conv2d | Linear):  # every output value comes from the weights of its channel
+    if isinstance(module, Convolution | Linear):  # every output value comes from the weights of its channel
         return int(output.numel()) * math.prod(module.weight.shape[1:])
     return 0
 
@@ -224,8 +225,13 @@ def _check_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
             raise TypeError(f"summary: input_shape expects integers but got {size!r}")
         if size < 1:
             raise ValueError(f"summary: input_shape expects positive sizes but got {tuple(input_shape)}")
-    shape = tuple(int(size) for size in input_shape)
-    return (1, *shape) if len(shape) in (1, 3) else shape
+    return tuple(int(size) for size in input_shape)
+
+
+def _with_batch(shape: tuple[int, ...], model: Module) -> tuple[int, ...]:
+    """Return the shape of a batch: of one, if `shape` is that of a vector or of what the first convolution takes."""
+    spatial = next((len(layer.kernel_size) for layer in model.modules() if isinstance(layer, Convolution)), 2)
+    return (1, *shape) if len(shape) in (1, 1 + spatial) else shape
 
 
 def _dtype(model: Module) -> np.dtype[Any]:
