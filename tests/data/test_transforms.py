@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tinygrad_cnn.autograd import no_grad
 from tinygrad_cnn.data.batching import batch_transform
-from tinygrad_cnn.data.transforms import Compose, Lambda, Normalize, ToTensor
+from tinygrad_cnn.data.transforms import Compose, Lambda, Normalize, RandomCrop, ToTensor
 from tinygrad_cnn.tensor import Tensor
 
 GREY = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=6))
@@ -94,6 +95,16 @@ def test_normalize_refuses_bad_pictures():
     for picture in (np.zeros((2, 4, 4), np.uint8), [[[1.0]]], Tensor(np.zeros((2, 4, 4), np.int64))):
         with pytest.raises(TypeError, match=r"floating tensor .* ToTensor\(\) makes one"):
             normalize(picture)
+
+
+@pytest.mark.parametrize("transform", [Normalize(0.5, 0.5), Normalize(0.5, 0.5, inplace=True), RandomCrop(2)])
+def test_no_gradient_is_lost_without_a_word(transform):
+    picture = Tensor(np.ones((1, 3, 3), np.float32), requires_grad=True)
+    with pytest.raises(RuntimeError, match="picture requires a gradient, which a transform would lose"):
+        transform(picture)
+    assert (picture.data == 1).all()
+    with no_grad():
+        transform(picture)
 
 
 def test_compose_applies_in_order():

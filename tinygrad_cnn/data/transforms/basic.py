@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_cnn.data.batching import batch_transform
+from tinygrad_cnn.data.transforms.per_picture import array_of
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["Compose", "Lambda", "Normalize", "ToTensor"]
@@ -119,6 +120,8 @@ class Normalize:
         If the picture is not a floating tensor or array.
     ValueError
         If `std` contains a zero, or the picture is not (..., C, H, W) with the right C.
+    RuntimeError
+        If the picture is a tensor that requires a gradient, while operations are recorded.
     """
 
     def __init__(self, mean: Sequence[float] | float, std: Sequence[float] | float, inplace: bool = False) -> None:
@@ -140,7 +143,7 @@ class Normalize:
         return self._normalize(pictures, 4)
 
     def _normalize(self, picture: Any, least_ndim: int) -> Any:
-        values = picture.data if isinstance(picture, Tensor) else picture
+        values = array_of("Normalize", picture)
         if not isinstance(values, np.ndarray) or values.dtype.kind != "f":
             found = values.dtype if isinstance(values, np.ndarray) else type(values).__name__
             raise TypeError(f"Normalize: picture expects a floating tensor but got {found}; ToTensor() makes one")

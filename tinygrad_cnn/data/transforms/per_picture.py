@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_cnn.autograd import is_grad_enabled
 from tinygrad_cnn.errors import check_float
 from tinygrad_cnn.tensor import Tensor
 
@@ -17,6 +18,7 @@ __all__ = [
     "Array",
     "InterpolationMode",
     "PerPicture",
+    "array_of",
     "check_fill",
     "check_finite",
     "check_range",
@@ -60,8 +62,8 @@ class PerPicture:
         return _like(pictures, result if values.ndim == 4 else result[:, 0])
 
     def _checked(self, pictures: Any, ndims: tuple[int, ...]) -> Array:
-        values = pictures.data if isinstance(pictures, Tensor) else pictures
         name = type(self).__name__
+        values = array_of(name, pictures)
         if not isinstance(values, np.ndarray):
             raise TypeError(f"{name}: picture expects a tensor or an array but got {type(values).__name__}")
         if values.dtype.kind not in "buif":
@@ -80,6 +82,21 @@ class PerPicture:
 
     def _transform(self, pictures: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} does not define _transform")
+
+
+def array_of(name: str, picture: Any) -> Any:
+    """Return the array behind a tensor, and anything else as it is; `name` is the transform that asks.
+
+    Raises
+    ------
+    RuntimeError
+        If what is done with it should be recorded: transforms are not differentiable.
+    """
+    if not isinstance(picture, Tensor):
+        return picture
+    if picture.requires_grad and is_grad_enabled():
+        raise RuntimeError(f"{name}: picture requires a gradient, which a transform would lose; use detach()")
+    return picture.data
 
 
 def check_finite(name: str, argument: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
