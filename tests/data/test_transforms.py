@@ -92,6 +92,8 @@ def test_normalize_refuses_bad_pictures():
         normalize(np.zeros((1, 4, 4)))
     with pytest.raises(ValueError, match=r"expects \(..., C, H, W\)"):
         normalize(np.zeros((4, 4)))
+    with pytest.raises(ValueError, match="std expects no zero but 1e-50 is one in float32"):
+        Normalize(0, 1e-50)(np.zeros((1, 4, 4), np.float32))
     for picture in (np.zeros((2, 4, 4), np.uint8), [[[1.0]]], Tensor(np.zeros((2, 4, 4), np.int64))):
         with pytest.raises(TypeError, match=r"floating tensor .* ToTensor\(\) makes one"):
             normalize(picture)

@@ -150,6 +150,8 @@ class Normalize:
         if values.ndim < least_ndim:
             raise ValueError(f"Normalize: picture expects (..., C, H, W) but got shape {values.shape}")
         mean, std = self._per_channel("mean", values), self._per_channel("std", values)
+        if not std.all():
+            raise ValueError(f"Normalize: std expects no zero but {self.std!r} is one in {values.dtype}")
         result = np.subtract(values, mean, out=values if self.inplace else None)
         result /= std
         if not isinstance(picture, Tensor):
