@@ -45,6 +45,13 @@ def test_to_tensor_takes_what_numpy_takes_for_an_array():
     assert ToTensor()(Picture()).shape == (1, 2, 3)
 
 
+def test_to_tensor_takes_black_and_white_for_numbers():
+    image = pytest.importorskip("PIL.Image").fromarray(np.array([[0, 255, 0]], np.uint8)).convert("1")
+    tensor = ToTensor()(image)
+    assert tensor.dtype == np.float32
+    assert tensor.tolist() == [[[0, 1, 0]]]
+
+
 @pytest.mark.parametrize("picture", [[[1, 2]], 3, "picture", Tensor(np.zeros((2, 2)))])
 def test_to_tensor_refuses_what_is_no_picture(picture):
     with pytest.raises(TypeError, match="ToTensor: picture expects"):

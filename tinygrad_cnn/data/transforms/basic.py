@@ -70,7 +70,8 @@ class Compose:
 class ToTensor:
     """Turn a picture, (H, W) or (H, W, C), into a tensor (C, H, W).
 
-    uint8 becomes float32 in [0, 1]; other dtypes keep type and values, as in torchvision.
+    uint8 becomes float32 in [0, 1]; other dtypes keep type and values, as in torchvision. A Pillow image of black and
+    white (mode "1") becomes float32 too.
 
     The picture is an ndarray, or anything that NumPy takes for one (such as a Pillow image).
 
@@ -86,7 +87,10 @@ class ToTensor:
         """Turn one picture into a tensor."""
         if isinstance(picture, Tensor) or not hasattr(picture, "__array_interface__"):
             raise TypeError(f"ToTensor: picture expects an array or image but got {type(picture).__name__}")
-        batch = self.on_batch(np.asarray(picture)[np.newaxis])
+        values = np.asarray(picture)
+        if getattr(picture, "mode", None) == "1":  # a Pillow image of black and white, which is no mask
+            values = values.astype(np.float32)
+        batch = self.on_batch(values[np.newaxis])
         return Tensor(batch.data[0])
 
     def on_batch(self, pictures: NDArray[Any]) -> Tensor:
