@@ -80,7 +80,8 @@ def read_rgb(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     Raises
     ------
     FormatError
-        If the file is not such a picture, is truncated, corrupt or too large, or has more than 8 bits a channel.
+        If the file is not such a picture, is truncated, corrupt or too large, or is grey with more than 8 bits.
+        (Of colours with 16 bits a channel Pillow delivers the upper 8.)
     OSError
         If the file does not exist or can't be read.
     ImportError
