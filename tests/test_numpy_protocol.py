@@ -55,7 +55,7 @@ CALLS = {
     ],
     np.prod: [{}, {"axis": 1}, {"axis": (0, -1), "keepdims": True}, {"axis": ()}, {"keepdims": True}],
     np.cumsum: [{}, {"axis": 1}],
-    np.count_nonzero: [{}, {"axis": 1}, {"axis": (0, 2), "keepdims": True}],
+    np.count_nonzero: [{}, {"axis": 1}, {"axis": (0, 2), "keepdims": True}, {"axis": ()}],
     np.linalg.norm: [
         {},
         {"axis": 1},
@@ -167,6 +167,17 @@ def test_numpy_scalars_are_weak_and_float32_stays():
         assert result.dtype == np.float32
     assert np.mean(tg.arange(4)).dtype == np.float32
     assert np.sum(x, dtype=np.float64).dtype == np.mean(x, dtype=np.float64).dtype == np.float64
+
+
+@pytest.mark.parametrize("ufunc", [np.maximum, np.minimum])
+def test_extremes_of_a_tensor_and_a_number(ufunc):
+    x = tg.tensor([-1.0, 0.5, 2.0], requires_grad=True)
+    for number in (0.5, 1, True, np.float64(0.5)):
+        same(ufunc(x, number), ufunc(x.data, number))
+        same(ufunc(number, x), ufunc(number, x.data))
+    assert ufunc(tg.tensor([1, 2]), 1.5).dtype == np.float32
+    np.sum(ufunc(x, 0.5)).backward()
+    assert x.grad.tolist() == ([0, 0.5, 1] if ufunc is np.maximum else [1, 0.5, 0])
 
 
 def test_joining_tensors_and_arrays():

@@ -53,6 +53,8 @@ def _cumsum(a: Array, axis: int | None = None, dtype: Any = None, out: Any = REF
 
 
 def _count_nonzero(a: Array, axis: Any = None, *, keepdims: bool = False) -> Array:
+    if isinstance(axis, tuple) and not axis:  # over no axes, where PyTorch counts all
+        return elementwise.cast(elementwise.ne(a, 0), np.dtype(np.int64))
     count = accumulate.count_nonzero(a, axis)
     if not keepdims:
         return count

@@ -21,6 +21,16 @@ from tinygrad_cnn.ops import elementwise, functions, linalg, truth
 
 __all__ = ["NumpyProtocol"]
 
+
+def _with_numbers(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """`maximum` or `minimum`, which take tensors alone in PyTorch, with numbers as in NumPy: weak scalars."""
+
+    def of_two(*operands: Any) -> Any:
+        return operation(*(np.asarray(x)[()] if isinstance(x, (bool, int, float)) else x for x in operands))
+
+    return of_two
+
+
 _UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
     np.add: elementwise.add,
     np.subtract: elementwise.sub,
@@ -47,8 +57,8 @@ _UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
     np.isnan: truth.isnan,
     np.isinf: truth.isinf,
     np.isfinite: truth.isfinite,
-    np.maximum: elementwise.maximum,
-    np.minimum: elementwise.minimum,
+    np.maximum: _with_numbers(elementwise.maximum),
+    np.minimum: _with_numbers(elementwise.minimum),
     np.matmul: linalg.matmul,
     np.equal: elementwise.eq,
     np.not_equal: elementwise.ne,
