@@ -40,6 +40,15 @@ def test_writing_in_place(write, expected):
     assert x.tolist() == expected
 
 
+def test_ints_select_before_arrays():
+    x = tg.zeros(2, 3, 4)
+    x[1, :, [0, 2]] = tg.arange(6).reshape(3, 2)
+    assert x[1].tolist() == [[0, 0, 1, 0], [2, 0, 3, 0], [4, 0, 5, 0]]
+    assert not x[0].any()
+    x[-1, ..., x[0, 0] == 0] = 7
+    assert (x[1] == 7).all()
+
+
 def test_writing_to_a_part_writes_to_the_whole():
     x = tg.zeros(2, 2)
     x[0].fill_(1)

@@ -41,7 +41,10 @@ class InPlace(Variable):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         position = indexing.plain_index(index)
-        self._write("setitem", lambda data, x: data.__setitem__(position, x), value)
+        view: Any = ...
+        if isinstance(position, tuple) and indexing.mixes_ints(position):
+            view, position = indexing.ints_first(position)
+        self._write("setitem", lambda data, x: data[view].__setitem__(position, x), value)
 
     def copy_(self, src: Any) -> Self:
         """Copy `src`, broadcast, into it."""

@@ -131,6 +131,15 @@ def indices(x):
     return st.one_of(options)
 
 
+@st.composite
+def ints_and_arrays(draw):
+    """A tensor of four dimensions or five, an index of its third (integers, or a mask), and one of its first."""
+    x = draw(tensors(shapes(4, 5, min_side=1)))
+    n = x.shape[2]
+    rows = draw(st.one_of(hnp.arrays(np.int64, (2, 2), elements=st.integers(-n, n - 1)), hnp.arrays(np.bool_, n)))
+    return Call(x, rows, draw(st.integers(-x.shape[0], x.shape[0] - 1)))
+
+
 def as_numpy_index(index):
     if isinstance(index, tuple):
         return tuple(map(as_numpy_index, index))
@@ -328,6 +337,13 @@ ROWS = [
             Bad(Call(X, slice(0.5)), TypeError, "getitem: slice expects an int"),
         ),
         points=((Call(leaf(1, 2, 3), [0, 0, 2]), (array(2, 0, 1),)),),
+        public=indexing.getitem,
+    ),
+    Row(
+        "getitem (ints and arrays)",
+        lambda x, rows, number: indexing.getitem(x, (number, slice(1, None), None, rows, ..., 0)),
+        ints_and_arrays(),
+        lambda x, rows, number: x[number, 1:, ..., 0][:, None, rows],
         public=indexing.getitem,
     ),
     Row(

@@ -58,7 +58,10 @@ def _is_basic(index: Any) -> bool:
 
 
 def getitem(input: Array, index: Any) -> Array:
-    """``input[index]``: ints, slices, ``...``, ``None``, integer and boolean arrays or tensors, as NumPy has them.
+    """``input[index]``: ints, slices, ``...``, ``None``, integer and boolean arrays or tensors.
+
+    As in PyTorch, ints select first, and arrays then: ``x[0, :, [1, 2]]`` is ``x[0][:, [1, 2]]``. In NumPy an int next
+    to arrays is one of them, and their dimensions would come first.
 
     Raises
     ------
@@ -68,7 +71,33 @@ def getitem(input: Array, index: Any) -> Array:
     index = plain_index(index)
     if isinstance(index, np.ndarray) and index.dtype == np.bool_ and index.shape != tuple(input.shape[: index.ndim]):
         raise IndexError(f"getitem: a mask expects the shape of what it masks but is {index.shape} for {input.shape}")
+    if isinstance(index, tuple) and mixes_ints(index):
+        first, then = ints_first(index)
+        return _getitem(_getitem(input, first), then)
     return _getitem(input, index)
+
+
+def mixes_ints(index: tuple[Any, ...]) -> bool:
+    """Whether there are ints and arrays in a plain index."""
+    kinds = [*map(type, index)]
+    return int in kinds and np.ndarray in kinds
+
+
+def ints_first(index: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """A plain index as two: the ints and slices of it, which give a view, and what is left to do with that."""
+    first: list[Any] = []
+    then: list[Any] = []
+    for part in index:
+        if isinstance(part, np.ndarray):
+            first += [slice(None)] * (part.ndim if part.dtype == np.bool_ else 1)
+            then.append(part)
+        elif part is None or isinstance(part, bool):
+            then.append(part)
+        else:
+            first.append(part)
+            if type(part) is not int:
+                then.append(part if part is Ellipsis else slice(None))
+    return tuple(first), tuple(then)
 
 
 def plain_index(index: Any) -> Any:
@@ -77,7 +106,7 @@ def plain_index(index: Any) -> Any:
         return tuple(plain_index(part) for part in index)
     if isinstance(index, Variable):
         index = index.data
-    if isinstance(index, list):
+    if isinstance(index, (list, range)):
         index = np.array([plain_index(part) for part in index])
         return index if index.size else index.astype(np.int64)
     if isinstance(index, slice):
