@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 
 import numpy as np
@@ -102,6 +103,35 @@ def test_in_place_never_changes_the_dtype():
     with pytest.raises(TypeError, match="just floating tensors can be filled with draws"):
         x.uniform_()
     assert tg.ones(2).add_(np.float64(1)).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("write", "error", "message"),
+    [
+        (lambda x: x.fill_(300), ValueError, "fill_: value expects to fit into uint8 but is 300"),
+        (lambda x: x.fill_(math.nan), ValueError, "fill_: value expects to fit into uint8 but is nan"),
+        (lambda x: x.fill_("a"), TypeError, "fill_: value expects a number but got 'a'"),
+        (lambda x: x.fill_(tg.ones(2)), ValueError, r"fill_: value expects .* but has shape \(2,\)"),
+        (lambda x: x.add_(300), ValueError, "add_: .*300 out of bounds for uint8"),
+        (lambda x: x.add_(tg.ones(3, dtype=tg.uint8)), ValueError, r"add_: .*shape \(2,\)"),
+        (lambda x: x.mul_(1.5), TypeError, "mul_: Cannot cast"),
+        (lambda x: x.copy_(tg.ones(3)), ValueError, "copy_: could not broadcast"),
+        (lambda x: x.clamp_(2, 300), ValueError, "clamp_: max expects to fit into uint8 but is 300"),
+        (lambda x: x.clamp_(2, np.ones(3, np.uint8)), ValueError, "clamp_: "),
+        (lambda x: x.normal_(), TypeError, "normal_: just floating tensors"),
+        (lambda x: x.uniform_(), TypeError, "uniform_: just floating tensors"),
+        (lambda x: x.__setitem__(2, 1), IndexError, "setitem: index 2 is out of bounds"),
+        (lambda x: x.__setitem__(0, 300), ValueError, "setitem: .*300 out of bounds for uint8"),
+        (lambda x: x.expand(2, 2).zero_(), ValueError, "zero_: .*read-only"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_by_name_and_changes_nothing(write, error, message):
+    x = tg.tensor([1, 2], dtype=tg.uint8)
+    version = x._version[0]
+    with pytest.raises(error, match=message):
+        write(x)
+    assert x.tolist() == [1, 2]
+    assert x._version[0] == version
 
 
 def test_draws_in_place():

@@ -14,6 +14,7 @@ from tinygrad_cnn import random
 from tinygrad_cnn.autograd import Variable, is_grad_enabled
 from tinygrad_cnn.errors import check_float
 from tinygrad_cnn.ops import indexing
+from tinygrad_cnn.ops.dtypes import check_number
 
 __all__ = ["InPlace"]
 
@@ -35,7 +36,11 @@ class InPlace(Variable):
                         f"{operation}: writing in place is not recorded, and a tensor here requires a gradient; "
                         f"do it under no_grad()"
                     )
-        write(self.data, *(x.data if isinstance(x, Variable) else x for x in operands))
+        try:
+            write(self.data, *(x.data if isinstance(x, Variable) else x for x in operands))
+        except (IndexError, OverflowError, TypeError, ValueError) as error:
+            kind = next((k for k in (IndexError, TypeError) if isinstance(error, k)), ValueError)
+            raise kind(f"{operation}: {error} (the tensor is {self.data.dtype}, shape {self.data.shape})") from None
         self.bump_version()
         return self
 
@@ -51,7 +56,19 @@ class InPlace(Variable):
         return self._write("copy_", lambda data, x: np.copyto(data, x, casting="unsafe"), src)
 
     def fill_(self, value: Any) -> Self:
-        """Set every element to `value`."""
+        """Set every element to `value`, a number or a tensor of one.
+
+        Raises
+        ------
+        TypeError
+            If it is neither.
+        ValueError
+            If the tensor has dimensions, or if the number does not fit into the dtype.
+        """
+        if not isinstance(value, Variable):
+            value = check_number("fill_", "value", value, self.data.dtype)
+        elif value.data.ndim:
+            raise ValueError(f"fill_: value expects a number or a 0-d tensor but has shape {value.data.shape}")
         return self._write("fill_", lambda data, x: np.copyto(data, x, casting="unsafe"), value)
 
     def zero_(self) -> Self:
@@ -80,16 +97,17 @@ class InPlace(Variable):
         Raises
         ------
         ValueError
-            If both are None.
+            If both are None, or if the dtype can't hold one that is an int.
         """
         if min is None and max is None:
             raise ValueError("clamp_: expected min, max or both but got neither")
 
+        for name, bound in (("min", min), ("max", max)):
+            if isinstance(bound, int) and self.data.dtype.kind in "iu":
+                check_number("clamp_", name, bound, self.data.dtype)
+
         def limit(data: np.ndarray, low: Any, high: Any) -> None:
-            if low is not None:
-                _into(np.maximum, data, low)
-            if high is not None:
-                _into(np.minimum, data, high)
+            np.clip(data, _weak(low), _weak(high), out=data, casting="same_kind")
 
         return self._write("clamp_", limit, min, max)
 
@@ -144,15 +162,17 @@ class InPlace(Variable):
 
 
 def _into(ufunc: np.ufunc, data: np.ndarray, x: Any) -> None:
-    if isinstance(x, np.generic):
-        x = x.item()
-    ufunc(data, x, out=data, casting="same_kind")
+    ufunc(data, _weak(x), out=data, casting="same_kind")
+
+
+def _weak(x: Any) -> Any:
+    return x.item() if isinstance(x, np.generic) else x
 
 
 def _draw(data: np.ndarray, distribution: str, scale: float, shift: float) -> None:
     """Fill with ``scale * draw + shift``, drawn in the tensor's own precision."""
     if data.dtype.kind != "f":
-        raise TypeError(f"{distribution}: just floating tensors can be filled with draws, but this one is {data.dtype}")
+        raise TypeError("just floating tensors can be filled with draws")
     precision = np.float64 if data.dtype == np.float64 else np.float32
     draws = getattr(random.generator(), distribution)(data.shape, dtype=precision)
     draws *= precision(scale)
