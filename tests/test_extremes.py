@@ -137,6 +137,43 @@ def half(*shape, scale=1.0):
     return tg.tensor((scale * RANDOM.standard_normal(shape)).astype(np.float16), requires_grad=True)
 
 
+@pytest.mark.parametrize("shape", [(5000, 3), (5000,), (5, 5000), (2, 5000, 2)])
+def test_sums_of_halves_go_on_beyond_2048(shape):
+    """There 1 is half of the distance between neighbours: a sum in half precision would stay."""
+    x = tg.ones(*shape, dtype=tg.float16, requires_grad=True)
+    dim = shape.index(5000)
+    assert (x.sum(dim).data == 5000).all()
+    assert (x.cumsum(dim).narrow(dim, 4999, 1).data == 5000).all()
+    rows = (5000,) + (1,) * (len(shape) - dim - 1)
+    (g,) = tg.autograd.grad(x.cumsum(dim), x, np.ones(shape, np.float16))
+    np.testing.assert_allclose(g.data, np.broadcast_to(np.arange(5000, 0, -1).reshape(rows), shape), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [
+        lambda x: x + tg.zeros(5000, 3, dtype=tg.float16),
+        lambda x: x.expand(5000, 3),
+        lambda x: x[np.zeros(5000, int)],
+        lambda x: x.gather(0, tg.zeros(5000, 3, dtype=tg.int64)),
+        lambda x: tg.scatter_add(
+            tg.zeros(1, 3, dtype=tg.float16), 0, tg.zeros(5000, 3, dtype=tg.int64), x.expand(5000, 3)
+        ),
+    ],
+    ids=["add", "expand", "getitem", "gather", "scatter_add"],
+)
+def test_the_gradient_of_halves_that_are_used_5000_times_is_5000(repeated):
+    x = tg.ones(1, 3, dtype=tg.float16, requires_grad=True)
+    repeated(x).sum().backward()
+    np.testing.assert_array_equal(x.grad.data, 5000)
+
+
+def test_many_equal_halves_share_the_gradient_of_their_maximum():
+    x = tg.ones(70_000, dtype=tg.float16, requires_grad=True)
+    x.amax().backward()
+    np.testing.assert_array_equal(x.grad.data, np.float16(1 / 70_000))
+
+
 @pytest.mark.parametrize(
     "function",
     [

@@ -20,7 +20,7 @@ from tinygrad_cnn.kernels.layouts import contiguous
 from tinygrad_cnn.kernels.runs import run_by_run
 from tinygrad_cnn.kernels.threads import Call, parallel_calls
 
-__all__ = ["add_at", "places", "take", "zeros"]
+__all__ = ["add_at", "add_at_index", "places", "take", "zeros"]
 
 Array = NDArray[Any]
 Part = tuple[Any, ...]
@@ -75,7 +75,17 @@ def take(x: Array, places: Array) -> Array:
 
 def add_at(whole: Array, places: Array, src: Array) -> None:
     """Add `src` to `whole`, which is in row-major memory, where `take` would read it."""
-    np.add.at(whole.reshape(-1), places.reshape(-1), src.reshape(-1))
+    add_at_index(whole.reshape(-1), places.reshape(-1), src.reshape(-1))
+
+
+def add_at_index(whole: Array, index: Any, src: Array) -> None:
+    """As ``np.add.at(whole, index, src)``; halves are added up in single, and rounded once."""
+    if whole.dtype != np.float16:
+        np.add.at(whole, index, src)
+        return
+    wide = whole.astype(np.float32)
+    np.add.at(wide, index, src)
+    np.copyto(whole, wide, casting="same_kind")
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> Array:

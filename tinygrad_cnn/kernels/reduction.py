@@ -79,7 +79,9 @@ def _is_fast(x: Array) -> bool:
 
 
 def reduce(ufunc: np.ufunc, x: Array, axes: Axes, keepdims: bool = True) -> Array:
-    """As ``ufunc.reduce(x, axis=axes, keepdims=keepdims)``."""
+    """As ``ufunc.reduce(x, axis=axes, keepdims=keepdims)``; halves are added up in single, and rounded once."""
+    if x.itemsize == 2 and ufunc is np.add:
+        return reduce(ufunc, x.astype(np.float32), axes, keepdims).astype(x.dtype)
     if x.size < _MIDDLE or not axes or not _is_fast(x) or (x.size < _PLAIN and _has_long_rows(x)):
         return np.asarray(ufunc.reduce(x, axis=axes, keepdims=keepdims))
     result = _in_parts(ufunc, x, axes, _parts(x, _LARGE, _BLOCK), lambda part, out: reducing(ufunc, x[part], axes, out))

@@ -122,7 +122,7 @@ def cumsum(input: Array, dim: int, *, dtype: DTypeLike | None = None) -> Array:
     check_tensor("cumsum", "input", input)
     axis = check_dim("cumsum", dim, input.ndim)
     x = _in_dtype(input, dtype)
-    return _cumsum(x, axis) if x.ndim else reshape(_cumsum(reshape(x, (1,)), 0), ())
+    return in_single(_cumsum, x, axis) if x.ndim else reshape(_cumsum(reshape(x, (1,)), 0), ())
 
 
 # ------------------------------------------------------------------------------------ norms and counts

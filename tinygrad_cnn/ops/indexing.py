@@ -43,7 +43,7 @@ def _put(g: Array, shape: tuple[int, ...], index: Any) -> Array:
     if _is_basic(index):
         whole[index] = g
     else:
-        np.add.at(whole, index, g)
+        kernels.add_at_index(whole, index, g)
     return whole
 
 

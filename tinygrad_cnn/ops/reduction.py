@@ -23,6 +23,8 @@ from tinygrad_cnn.ops.indexing import gather
 from tinygrad_cnn.ops.shape import expand, reshape, squeeze
 from tinygrad_cnn.types import Array, Dims, DTypeLike
 
+_HALF, _SINGLE = np.dtype(np.float16), np.dtype(np.float32)
+
 
 def _over(operation: str, dim: Dims, ndim: int) -> tuple[int, ...]:
     """The dimensions to reduce; an empty tuple stands for all of them, as in PyTorch."""
@@ -45,9 +47,9 @@ def _count(shape, dims) -> int:
 
 def in_single(function: Callable[..., Array], input: Array, *arguments: Any) -> Array:
     """``function(input, *arguments)``; of half precision in single, where sums do not overflow, and rounded once."""
-    if input.dtype != np.float16:
+    if input.dtype != _HALF:
         return function(input, *arguments)
-    return cast(function(cast(input, np.dtype(np.float32)), *arguments), input.dtype)
+    return cast(function(cast(input, _SINGLE), *arguments), input.dtype)
 
 
 # ------------------------------------------------------------------------------------------ sum and mean
@@ -190,8 +192,8 @@ def _amin(input: Array, dims: tuple[int, ...], keepdim: bool) -> Array:
 @primitive(constants=("input", "extremum"))
 def _shares(input: Array, extremum: Array, dims: tuple[int, ...]) -> Array:
     """1/k at each of the k elements that attain the extremum, 0 elsewhere."""
-    attained = (input == extremum).astype(input.dtype)
-    return attained / np.sum(attained, axis=dims, keepdims=True)
+    attained = (input == extremum).astype(np.promote_types(input.dtype, np.float32))
+    return (attained / np.sum(attained, axis=dims, keepdims=True)).astype(input.dtype, copy=False)
 
 
 def _extremum_vjp(g, input, output, dims):
