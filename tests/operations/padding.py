@@ -80,6 +80,7 @@ ROWS = [
         pads(),
         pad,
         (
+            Bad(Call(X, 1), TypeError, "pad: pad expects a sequence of widths but got 1"),
             Bad(Call(X, (1,)), ValueError, "pad: pad expects up to 2 pairs of widths but got"),
             Bad(Call(X, (0,) * 6), ValueError, "pad: pad expects up to 2 pairs of widths but got"),
             Bad(Call(X, (-2, -2)), ValueError, r"pad: pad \(-2, -2\) crops more than input \(2, 3\) has"),

@@ -96,6 +96,8 @@ def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: float |
 
     Raises
     ------
+    TypeError
+        If `pad` is no sequence of ints.
     ValueError
         If `pad` has an odd length or too many widths, if a dimension would get a negative size, if a border is wider
         than what it repeats, or if a `value` is given for a mode that takes none.
@@ -110,6 +112,8 @@ def pad(input: Array, pad: Sequence[int], mode: str = "constant", value: float |
     check_tensor("pad", "input", input)
     if mode not in ("constant", "reflect", "replicate", "circular"):
         raise ValueError(f"pad: mode expects 'constant', 'reflect', 'replicate' or 'circular' but got {mode!r}")
+    if not hasattr(pad, "__iter__"):
+        raise TypeError(f"pad: pad expects a sequence of widths but got {pad!r}")
     given = tuple(check_int("pad", "pad", n) for n in pad)
     if len(given) % 2 or len(given) > 2 * input.ndim:
         raise ValueError(f"pad: pad expects up to {input.ndim} pairs of widths but got {given}")
