@@ -278,6 +278,7 @@ def test_a_pullback_can_be_used_again_and_again():
         (lambda: hvp(lambda x: x.sum(), tg.ones(2), None), ValueError, "got NoneType"),
         (lambda: functional_call(print, {}, tg.ones(2)), TypeError, "module expects a Module"),
         (lambda: functional_call(Net(), None, tg.ones(2)), TypeError, "expects dicts .* NoneType"),
+        (lambda: functional_call(Net(), [tg.ones(2)], tg.ones(2)), TypeError, r"expects dicts .* \['Tensor'\]"),
     ],
 )
 def test_errors_say_what_was_expected(call, error, message):

@@ -68,11 +68,12 @@ def functional_call(
         raise TypeError(f"functional_call: module expects a Module but got {type(module).__name__}")
     if isinstance(parameter_and_buffer_dicts, Mapping):
         parameter_and_buffer_dicts = (parameter_and_buffer_dicts,)
-    if not isinstance(parameter_and_buffer_dicts, (list, tuple)):
-        came = type(parameter_and_buffer_dicts).__name__
+    dicts = parameter_and_buffer_dicts
+    if not isinstance(dicts, (list, tuple)) or not all(isinstance(tensors, Mapping) for tensors in dicts):
+        came = [type(x).__name__ for x in dicts] if isinstance(dicts, (list, tuple)) else type(dicts).__name__
         raise TypeError(f"functional_call: parameter_and_buffer_dicts expects dicts of tensors but got {came}")
     places = _places(module)
-    given = _gather(parameter_and_buffer_dicts, places, module)
+    given = _gather(dicts, places, module)
     if strict and given.keys() != places.keys():
         missing = [name for name in places if name not in given]
         raise ValueError(f"functional_call: with strict, {type(module).__name__} expects all of {missing} too")
