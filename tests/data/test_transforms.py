@@ -181,6 +181,8 @@ def test_transforms_look_like_torchvisions():
 
 
 def test_what_is_not_callable_is_refused():
+    with pytest.raises(TypeError, match="Compose: transforms expects a sequence but got ToTensor"):
+        Compose(ToTensor())
     with pytest.raises(TypeError, match="Compose: transforms expects callables but got int"):
         Compose([ToTensor(), 3])
     with pytest.raises(TypeError, match="Lambda: lambd expects a callable"):

@@ -26,7 +26,7 @@ class Compose:
     Raises
     ------
     TypeError
-        If one of them is not callable.
+        If they are no sequence, or one of them is not callable.
 
     Examples
     --------
@@ -38,6 +38,8 @@ class Compose:
     """
 
     def __init__(self, transforms: Sequence[Callable[[Any], Any]]) -> None:
+        if not hasattr(transforms, "__iter__"):
+            raise TypeError(f"Compose: transforms expects a sequence but got {type(transforms).__name__}")
         self.transforms = list(transforms)
         for transform in self.transforms:
             if not callable(transform):
