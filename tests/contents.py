@@ -72,7 +72,7 @@ def rows() -> Iterable[tuple[str, list[str]]]:
     yield "`tg.data.datasets`", names(tg.data.datasets, inspect.isclass)
     yield "`tg.data.transforms`", names(tg.data.transforms, inspect.isclass)
     yield "`tinygrad_cnn.testing`", names(tinygrad_cnn.testing)
-    others = ("checkpoint", "devices", "dot", "kernels.threads", "random", "serialization", "summary", "tensor")
+    others = ("checkpoint", "devices", "graphviz", "kernels.threads", "random", "serialization", "summary", "tensor")
     homes = {f"tinygrad_cnn.{home}" for home in others}
     yield "and", [name for name in names(tg) if getattr(tg, name).__module__ in homes]
 

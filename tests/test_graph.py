@@ -14,7 +14,7 @@ import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
 from tinygrad_cnn import nn
 from tinygrad_cnn.autograd import primitive
-from tinygrad_cnn.dot import graph
+from tinygrad_cnn.graphviz import graph
 
 
 def boxes(dot: str) -> dict[str, str]:

@@ -34,7 +34,7 @@ from tinygrad_cnn.creation import (
     zeros_like,
 )
 from tinygrad_cnn.devices import accelerator, backends, cuda, device
-from tinygrad_cnn.dot import graph
+from tinygrad_cnn.graphviz import graph
 from tinygrad_cnn.kernels.threads import get_num_threads, set_num_threads
 from tinygrad_cnn.ops.accumulate import count_nonzero, cumsum, norm, prod
 from tinygrad_cnn.ops.activation import selu, sigmoid
