@@ -80,7 +80,7 @@ def _is_fast(x: Array) -> bool:
 
 def reduce(ufunc: np.ufunc, x: Array, axes: Axes, keepdims: bool = True) -> Array:
     """As ``ufunc.reduce(x, axis=axes, keepdims=keepdims)``; halves are added up in single, and rounded once."""
-    if x.itemsize == 2 and ufunc is np.add:
+    if ufunc is np.add and x.dtype.char == "e":
         return reduce(ufunc, x.astype(np.float32), axes, keepdims).astype(x.dtype)
     if x.size < _MIDDLE or not axes or not _is_fast(x) or (x.size < _PLAIN and _has_long_rows(x)):
         return np.asarray(ufunc.reduce(x, axis=axes, keepdims=keepdims))
