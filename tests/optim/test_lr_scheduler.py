@@ -332,6 +332,24 @@ def test_a_scheduler_that_runs_ahead_of_its_optimizer_warns_once():
     scheduler.step()
 
 
+def test_a_group_that_was_added_later_has_its_own_rate_or_is_missed():
+    def grown(make, *options):
+        optimizer = sgd(0.5)
+        scheduler = make(optimizer, *options)
+        optimizer.add_param_group({"params": [nn.Parameter(tg.ones(1))], "lr": 0.25})
+        optimizer.step()
+        return scheduler
+
+    scheduler = grown(StepLR, 1)
+    scheduler.step()
+    assert scheduler.get_last_lr() == pytest.approx([0.05, 0.025])
+    message = "expects one learning rate for each of 2 groups but has 1; was a group added"
+    for make, *options in ((LambdaLR, lambda t: 0.9**t), (CosineAnnealingWarmRestarts, 5), (CosineAnnealingLR, 1)):
+        scheduler = grown(make, *options)
+        with pytest.raises(RuntimeError, match=f"{make.__name__}: {message}"):
+            rates(scheduler, 2)
+
+
 def test_an_optimizer_with_a_step_of_its_own_is_not_suspected():
     class Own(optim.SGD):
         def step(self, closure=None):

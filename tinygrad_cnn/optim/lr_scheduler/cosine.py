@@ -44,7 +44,7 @@ class CosineAnnealingLR(LRScheduler):
             return rates
         if (self.last_epoch - 1 - self.T_max) % (2 * self.T_max) == 0:  # just past the bottom, where the ratio is 0 / 0
             rise = 1 - self._height(1)
-            return [rate + (base - self.eta_min) * rise for rate, base in zip(rates, self.base_lrs, strict=True)]
+            return [rate + (base - self.eta_min) * rise for rate, base in zip(rates, self.base_lrs, strict=False)]
         ratio = self._height(self.last_epoch) / self._height(self.last_epoch - 1)
         return [self.eta_min + (rate - self.eta_min) * ratio for rate in rates]
 

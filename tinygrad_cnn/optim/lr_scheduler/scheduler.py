@@ -74,6 +74,11 @@ class LRScheduler:
         -----
         UserWarning
             If the optimizer has not taken a step yet: the first learning rate would never be used.
+
+        Raises
+        ------
+        RuntimeError
+            If the optimizer has got more groups since, and the scheduler has no rates for them.
         """
         overridden = type(self.optimizer).step is not Optimizer.step  # then nobody counts its steps
         if self._step_count == 1 and self.optimizer.steps_taken == 0 and not overridden:
@@ -91,6 +96,11 @@ class LRScheduler:
         self._set(self.get_lr())
 
     def _set(self, rates: list[float]) -> None:
+        if len(rates) != len(self._groups):
+            raise RuntimeError(
+                f"{type(self).__name__}: expects one learning rate for each of {len(self._groups)} groups but has "
+                f"{len(rates)}; was a group added after the scheduler was made?"
+            )
         for group, lr in zip(self._groups, rates, strict=True):
             group["lr"] = lr
         self._last_lr = self._rates()
@@ -118,8 +128,7 @@ class LRScheduler:
     def _take_over(self) -> None:
         """Set the rates of step 0, from the initial ones: its turn has come within a `SequentialLR`."""
         self.last_epoch = -1
-        for group, lr in zip(self._groups, self.base_lrs, strict=True):
-            group["lr"] = lr
+        self._set(self.base_lrs)
         self._begin()
 
     # ------------------------------------------------------------------------------- state
