@@ -183,6 +183,21 @@ def test_an_error_says_which_submodule_raised_it():
         nn.Sequential(Through())(tg.ones(1, 2))
 
 
+def test_an_error_that_is_raised_once_more_says_where_it_comes_from_now():
+    error = ValueError("no such class")
+
+    class Failing(nn.Module):
+        def forward(self, x):
+            raise error
+
+    failing = Failing()
+    outer = nn.Sequential(nn.Sequential(failing))
+    for net, where in ((outer, r"0\.0: "), (failing, ""), (outer[0], "0: ")):
+        for _ in range(2):
+            with pytest.raises(ValueError, match=f"^{where}no such class$"):
+                net(1)
+
+
 def test_errors_without_a_message_pass_unchanged():
     class Odd(nn.Module):
         def forward(self, error):

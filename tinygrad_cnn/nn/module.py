@@ -458,14 +458,17 @@ def _say_where(error: Exception, module: Module) -> None:
     """Prefix an error's message with the path from `module` down to the submodule that raised it.
 
     Called at each level as the error travels up. The error carries the last module that it left, the path gathered
-    so far and its own message, so that each level only has to look for that module below itself.
+    so far and its own message, so that each level only has to look for that module below itself. An error that has
+    left a module and comes from inside it again was raised once more: its way begins anew.
     """
     if len(error.args) != 1 or not isinstance(error.args[0], str):
         return
     inner, path, message = error.__dict__.get("_raised_in", (None, "", error.args[0]))
     if inner is not None and inner is not module:
-        name = next((name for name, m in module.named_modules() if m is inner), "")
-        path = ".".join(part for part in (name, path) if part)
-        if path:
-            error.args = (f"{path}: {message}",)
+        if any(m is module for m in inner.modules()):
+            path = ""
+        else:
+            name = next((name for name, m in module.named_modules() if m is inner), "")
+            path = ".".join(part for part in (name, path) if part)
+        error.args = (f"{path}: {message}" if path else message,)
     error.__dict__["_raised_in"] = (module, path, message)
