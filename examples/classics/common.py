@@ -29,15 +29,16 @@ def parser(doc: str | None, epochs: int | None, default: str = "%(default)s") ->
     """The options that every classic has; `doc` is the docstring of the script, `default` explains `epochs`."""
     options = argparse.ArgumentParser(description=(doc or "").split("\n\n")[0])
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--epochs", type=_positive, default=epochs, help=f"default: {default}")
-    options.add_argument("--limit", type=_positive, metavar="N", help="use only the first N images of each set")
+    options.add_argument("--epochs", type=positive, default=epochs, help=f"default: {default}")
+    options.add_argument("--limit", type=positive, metavar="N", help="use only the first N images of each set")
     options.add_argument("--dataset", choices=["auto", *TITLES], default="auto", help="default: the original's")
     options.add_argument("--data-dir", help="folder with the files of the data set, and where to download them to")
     options.add_argument("--figures", metavar="DIR", type=_folder, help="draw figures into this folder (extra plot)")
     return options
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """The number in an argument that counts something."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"expects at least 1 but got {number}")

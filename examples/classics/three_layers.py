@@ -70,7 +70,7 @@ def train_epoch(model: ThreeLayers, loader: DataLoader, optimizer: optim.SGD, ru
 def main() -> None:
     """Train, test, draw."""
     options = common.parser(__doc__, epochs=1)
-    options.add_argument("--filters", type=int, default=32)
+    options.add_argument("--filters", type=common.positive, default=32)
     args = options.parse_args()
     tg.manual_seed(args.seed)
     centred = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (1.0,))])

@@ -95,6 +95,12 @@ def test_without_matplotlib_the_figures_are_refused_before_training(tmp_path):
     assert "needs matplotlib: python -m pip install 'tinygrad_cnn[plot]'" in result.stderr
 
 
+def test_counts_are_positive():
+    refused = run("three_layers", *DIGITS, "--filters", 0)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "argument --filters: expects at least 1 but got 0" in refused.stderr
+
+
 def test_places_that_can_not_be_written_to_are_refused_before_training(tmp_path):
     pytest.importorskip("matplotlib")
     (tmp_path / "file").write_text("")
