@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygrad_cnn.data import DataLoader, datasets, transforms, write_idx
+from tinygrad_cnn.data import DataLoader, datasets, default_collate, transforms, write_idx
 from tinygrad_cnn.data.digits import _enlarge
 from tinygrad_cnn.files import FormatError
 from tinygrad_cnn.tensor import Tensor
@@ -202,6 +202,22 @@ def test_the_data_may_be_filtered_as_with_torchvision(tmp_path):
     [(images, targets)] = DataLoader(mnist, batch_size=9)
     assert images.shape == (2, 28, 28)
     assert targets.data.tolist() == [5, 4]
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [np.arange(6) / 4, np.float32([0, 0.1, 1, 2, 3, 4]), np.arange(6) > 2, np.eye(6, dtype=np.float32), list(range(6))],
+    ids=str,
+)
+def test_targets_may_be_replaced_by_others(targets):
+    digits = datasets.Digits()
+    digits.data, digits.targets = digits.data[:6], targets
+    [(_, batch)] = DataLoader(digits, batch_size=6)
+    assert np.array_equal(batch.data, targets)
+    assert batch.dtype == np.asarray(targets).dtype
+    collated = default_collate([digits[index][1] for index in range(6)])
+    assert np.array_equal(collated.data, targets)
+    assert collated.dtype == batch.dtype
 
 
 def test_repr_shows_size_split_and_transform():

@@ -70,7 +70,8 @@ class ImageDataset(Dataset):
     def __getitem__(self, index: SupportsIndex) -> tuple[Any, Any]:
         position = operator.index(index)
         image: Any = np.array(_array(self.data)[position])  # a copy: transforms may write into it
-        target: Any = int(_array(self.targets)[position])
+        target: Any = _array(self.targets)[position]
+        target = int(target) if target.ndim == 0 and target.dtype.kind in "iu" else target.copy()
         if self.transform is not None:
             image = self.transform(image)
         if self.target_transform is not None:
