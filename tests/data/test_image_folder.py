@@ -117,10 +117,18 @@ def test_folders_without_pictures(root, tmp_path):
         datasets.ImageFolder(tmp_path / "missing")
 
 
-@pytest.mark.parametrize("arguments", [{"root": 3}, {"transform": 3}, {"target_transform": 3}, {"loader": None}])
+@pytest.mark.parametrize(
+    "arguments", [{"root": 3}, {"transform": 3}, {"target_transform": 3}, {"loader": None}, {"is_valid_file": ".png"}]
+)
 def test_wrong_arguments(root, arguments):
     with pytest.raises(TypeError, match=f"ImageFolder: {next(iter(arguments))} expects"):
         datasets.ImageFolder(**{"root": root, **arguments})
+
+
+@pytest.mark.parametrize("index", [slice(0, 2), 1.0, [0]])
+def test_an_index_is_an_integer(root, index):
+    with pytest.raises(TypeError, match="interpreted as an integer"):
+        datasets.ImageFolder(root)[index]
 
 
 def test_without_pillow_the_error_says_what_to_install(root, monkeypatch):

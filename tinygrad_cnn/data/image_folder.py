@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from tinygrad_cnn.data.dataset import Dataset
 from tinygrad_cnn.data.image_dataset import Transform
@@ -69,7 +70,8 @@ class ImageFolder(Dataset):
     ) -> None:
         if not isinstance(root, str | os.PathLike):
             raise TypeError(f"ImageFolder: root expects a path but got {type(root).__name__}")
-        for name, value in (("transform", transform), ("target_transform", target_transform), ("loader", loader)):
+        options = {"transform": transform, "target_transform": target_transform, "is_valid_file": is_valid_file}
+        for name, value in {"loader": loader, **options}.items():
             if not callable(value) and (value is not None or name == "loader"):
                 raise TypeError(f"ImageFolder: {name} expects a callable but got {type(value).__name__}")
         self.root = os.fspath(root)
@@ -99,8 +101,8 @@ class ImageFolder(Dataset):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        path, target = self.samples[index]
+    def __getitem__(self, index: SupportsIndex) -> tuple[Any, Any]:
+        path, target = self.samples[operator.index(index)]
         sample, label = self.loader(path), target
         if self.transform is not None:
             sample = self.transform(sample)
