@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +18,23 @@ ROWS = [
     (lambda: tg.zeros(2, 3), np.zeros((2, 3)), tg.float32),
     (lambda: tg.zeros((2, 3), dtype=tg.int64), np.zeros((2, 3)), tg.int64),
     (lambda: tg.zeros(()), 0, tg.float32),
+    (lambda: tg.zeros(size=(2, 3)), np.zeros((2, 3)), tg.float32),
     (lambda: tg.ones([2]), [1, 1], tg.float32),
+    (lambda: tg.ones(size=[2]), [1, 1], tg.float32),
     (lambda: tg.ones(0, 2), np.ones((0, 2)), tg.float32),
     (lambda: tg.full((2,), 3), [3, 3], tg.int64),
     (lambda: tg.full((2,), 3.0), [3, 3], tg.float32),
     (lambda: tg.full((2,), True), [True, True], tg.bool),
     (lambda: tg.full((), 2, dtype=tg.float64), 2, tg.float64),
+    (lambda: tg.full((), np.float64(np.inf)), np.inf, tg.float32),
+    (lambda: tg.full((2,), tg.tensor(3)), [3, 3], tg.int64),
+    (lambda: tg.empty(size=(0, 3)), np.zeros((0, 3)), tg.float32),
     (lambda: tg.empty(2, 3) * 0 == 1, np.zeros((2, 3), bool), tg.bool),
     (lambda: tg.eye(2), [[1, 0], [0, 1]], tg.float32),
     (lambda: tg.eye(1, 2, dtype=tg.int64), [[1, 0]], tg.int64),
     (lambda: tg.arange(3), [0, 1, 2], tg.int64),
     (lambda: tg.arange(1, 2, 0.5), [1, 1.5], tg.float32),
+    (lambda: tg.arange(tg.tensor(1), tg.tensor(3)), [1, 2], tg.int64),
     (lambda: tg.arange(3, 0, -1), [3, 2, 1], tg.int64),
     (lambda: tg.arange(2.0, dtype=tg.float64), [0, 1], tg.float64),
     (lambda: tg.linspace(0, 1, 3), [0, 0.5, 1], tg.float32),
@@ -37,15 +44,22 @@ ROWS = [
     (lambda: tg.zeros_like(LIKE), np.zeros((2, 3)), tg.float64),
     (lambda: tg.ones_like(LIKE, dtype=tg.int64), np.ones((2, 3)), tg.int64),
     (lambda: tg.full_like(LIKE, 5), np.full((2, 3), 5), tg.float64),
+    (lambda: tg.full_like(LIKE, math.nan), np.full((2, 3), math.nan), tg.float64),
+    (lambda: tg.full_like(LIKE, tg.tensor(2.5), dtype=tg.int64), np.full((2, 3), 2), tg.int64),
     (lambda: tg.empty_like(LIKE).zero_(), np.zeros((2, 3)), tg.float64),
     (lambda: tg.randperm(5).data.sort() or tg.arange(5), np.arange(5), tg.int64),
 ]
 DRAWS = [
     (lambda: tg.rand(20, 50), tg.float32, 0, 1),
+    (lambda: tg.rand(size=(20, 50)), tg.float32, 0, 1),
     (lambda: tg.rand_like(tg.zeros(20, 50, dtype=tg.float64)), tg.float64, 0, 1),
     (lambda: tg.randn(20, 50), tg.float32, -6, 6),
+    (lambda: tg.randn(size=(20, 50)), tg.float32, -6, 6),
     (lambda: tg.randn_like(tg.zeros(20, 50)), tg.float32, -6, 6),
     (lambda: tg.randint(3, (20, 50)), tg.int64, 0, 2),
+    (lambda: tg.randint(3, size=(20, 50)), tg.int64, 0, 2),
+    (lambda: tg.randint(high=3, size=(20, 50)), tg.int64, 0, 2),
+    (lambda: tg.randint(low=1, high=256, size=(20, 50), dtype=tg.uint8), tg.uint8, 1, 255),
     (lambda: tg.randint(-5, 5, (20, 50), dtype=tg.float32), tg.float32, -5, 4),
 ]
 
@@ -116,7 +130,31 @@ def test_leaves_that_require_gradients_can_be_made_at_once(make):
         (lambda: tg.randn(2, dtype=tg.bool), TypeError, "randn: dtype expects a floating one"),
         (lambda: tg.randint(0, (2,)), ValueError, "randint: high expects more than low, 0, but is 0"),
         (lambda: tg.randint(1.5, (2,)), TypeError, "randint: high expects an int"),
+        (
+            lambda: tg.randint(257, (2,), dtype=tg.uint8),
+            ValueError,
+            "randint: high - 1 expects to fit into uint8",
+        ),
+        (
+            lambda: tg.randint(-1, 3, (2,), dtype=tg.uint8),
+            ValueError,
+            "randint: low expects to fit into uint8",
+        ),
+        (lambda: tg.randint(3), TypeError, "randint: size expects an int but got None"),
         (lambda: tg.randperm(-1), ValueError, "randperm: n expects at least 0"),
+        (lambda: tg.randperm(257, dtype=tg.uint8), ValueError, "randperm: n - 1 expects to fit into uint8 but is 256"),
+        (lambda: tg.randn(2, size=(2,)), TypeError, r"randn: expected size once but got \(2,\) and size=\(2,\)"),
+        (
+            lambda: tg.full((2,), 300, dtype=tg.uint8),
+            ValueError,
+            "full: fill_value expects to fit into uint8",
+        ),
+        (lambda: tg.full((2,), math.nan, dtype=tg.int64), ValueError, "full: fill_value expects to fit into int64"),
+        (lambda: tg.full((2,), 2**70), ValueError, "full: fill_value expects to fit into int64"),
+        (lambda: tg.full((2,), 1j), TypeError, "full: fill_value expects a number but got 1j"),
+        (lambda: tg.full_like(LIKE, -1, dtype=tg.uint8), ValueError, "full_like: fill_value expects to fit into uint8"),
+        (lambda: tg.arange("3"), TypeError, "arange: end expects a number but got '3'"),
+        (lambda: tg.arange(math.nan), ValueError, "arange: end expects .* but got nan"),
         (lambda: tg.zeros(1, device="cuda"), ValueError, "cuda"),
         (lambda: tg.zeros(1, dtype="complex64"), TypeError, "dtype: expected bool"),
     ],

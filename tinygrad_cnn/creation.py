@@ -11,7 +11,7 @@ from tinygrad_cnn import random
 from tinygrad_cnn.devices import check_cpu
 from tinygrad_cnn.dlpack import shared_array
 from tinygrad_cnn.errors import check_float, check_int, check_size, check_tensor
-from tinygrad_cnn.ops.dtypes import DEFAULT, as_dtype, is_dtype
+from tinygrad_cnn.ops.dtypes import DEFAULT, as_dtype, check_number, is_dtype
 from tinygrad_cnn.tensor import Tensor
 from tinygrad_cnn.types import DTypeLike, Scalar
 
@@ -44,29 +44,57 @@ def _dtype(dtype: DTypeLike | None, default: Any = DEFAULT) -> np.dtype[Any]:
     return np.dtype(default) if dtype is None else as_dtype(dtype)
 
 
-def _shape(operation: str, size: tuple[Any, ...]) -> tuple[int, ...]:
-    shape = check_size(operation, size[0], size[1:]) if size else ()
+def _shape(operation: str, sizes: tuple[Any, ...], size: Any = None) -> tuple[int, ...]:
+    """The shape that ``f(2, 3)``, ``f((2, 3))`` or ``f(size=(2, 3))`` asks for."""
+    if size is not None:
+        if sizes:
+            raise TypeError(f"{operation}: expected size once but got {sizes} and size={size}")
+        sizes = (size,)
+    shape = check_size(operation, sizes[0], sizes[1:]) if sizes else ()
     for n in shape:
         check_int(operation, "size", n, 0)
     return shape
 
 
-def zeros(*size: Size, dtype: DTypeLike | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def _number(x: Any) -> Any:
+    """The number in a tensor or a scalar of NumPy; anything else as it is."""
+    return x.item() if isinstance(x, (Tensor, np.generic)) else x
+
+
+def zeros(
+    *sizes: Size,
+    size: Size | None = None,
+    dtype: DTypeLike | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Zeros: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
     check_cpu("zeros", device)
-    return Tensor(np.zeros(_shape("zeros", size), _dtype(dtype)), requires_grad)
+    return Tensor(np.zeros(_shape("zeros", sizes, size), _dtype(dtype)), requires_grad)
 
 
-def ones(*size: Size, dtype: DTypeLike | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones(
+    *sizes: Size,
+    size: Size | None = None,
+    dtype: DTypeLike | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Ones: ``ones(2, 3)`` or ``ones((2, 3))``."""
     check_cpu("ones", device)
-    return Tensor(np.ones(_shape("ones", size), _dtype(dtype)), requires_grad)
+    return Tensor(np.ones(_shape("ones", sizes, size), _dtype(dtype)), requires_grad)
 
 
-def empty(*size: Size, dtype: DTypeLike | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty(
+    *sizes: Size,
+    size: Size | None = None,
+    dtype: DTypeLike | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Memory as it was found: to be written before it is read."""
     check_cpu("empty", device)
-    return Tensor(np.empty(_shape("empty", size), _dtype(dtype)), requires_grad)
+    return Tensor(np.empty(_shape("empty", sizes, size), _dtype(dtype)), requires_grad)
 
 
 def full(
@@ -74,9 +102,11 @@ def full(
 ) -> Tensor:
     """`fill_value` everywhere; without a dtype its type decides: float32, int64 or bool."""
     check_cpu("full", device)
-    kind = fill_value.item() if isinstance(fill_value, (np.generic, Tensor)) else fill_value
-    default = np.bool_ if isinstance(kind, bool) else np.int64 if isinstance(kind, int) else DEFAULT
-    return Tensor(np.full(_shape("full", (size,)), kind, _dtype(dtype, default)), requires_grad)
+    number = _number(fill_value)
+    default = np.bool_ if isinstance(number, bool) else np.int64 if isinstance(number, int) else DEFAULT
+    kind = _dtype(dtype, default)
+    number = check_number("full", "fill_value", number, kind)
+    return Tensor(np.full(_shape("full", (size,)), number, kind), requires_grad)
 
 
 def eye(
@@ -106,8 +136,10 @@ def arange(
         If `step` is zero or leads away from `end`.
     """
     check_cpu("arange", device)
-    first, last = (0, start) if end is None else (start, end)
-    integral = all(isinstance(x, (int, np.integer)) for x in (first, last, step))
+    first, last, step = (_number(x) for x in ((0, start, step) if end is None else (start, end, step)))
+    for name, number in (("start", first), ("end", last), ("step", step)):
+        check_float("arange", name, number)
+    integral = all(isinstance(x, int) for x in (first, last, step))
     kind = _dtype(dtype, np.int64 if integral else DEFAULT)
     if kind.kind in "iu":
         first, last, step = int(first), int(last), int(step)
@@ -196,20 +228,32 @@ def _floating(operation: str, dtype: DTypeLike | None) -> np.dtype[Any]:
     return chosen
 
 
-def rand(*size: Size, dtype: DTypeLike | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def rand(
+    *sizes: Size,
+    size: Size | None = None,
+    dtype: DTypeLike | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Uniform draws from [0, 1)."""
     check_cpu("rand", device)
-    return empty(*size, dtype=_floating("rand", dtype)).uniform_().requires_grad_(requires_grad)
+    return empty(_shape("rand", sizes, size), dtype=_floating("rand", dtype)).uniform_().requires_grad_(requires_grad)
 
 
-def randn(*size: Size, dtype: DTypeLike | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def randn(
+    *sizes: Size,
+    size: Size | None = None,
+    dtype: DTypeLike | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Draws from the standard normal distribution."""
     check_cpu("randn", device)
-    return empty(*size, dtype=_floating("randn", dtype)).normal_().requires_grad_(requires_grad)
+    return empty(_shape("randn", sizes, size), dtype=_floating("randn", dtype)).normal_().requires_grad_(requires_grad)
 
 
 def randint(
-    low: int,
+    low: int = 0,
     high: int | Size | None = None,
     size: Size | None = None,
     *,
@@ -223,25 +267,32 @@ def randint(
     Raises
     ------
     ValueError
-        If there is no integer to draw.
+        If there is no integer to draw, or if the dtype can't hold them all.
     """
     check_cpu("randint", device)
     if size is None:
         if isinstance(high, int):
             raise TypeError(f"randint: size expects a tuple of ints but got nothing (low {low}, high {high})")
         low, high, size = 0, low, high
+    elif high is None:
+        low, high = 0, low
     first, last = check_int("randint", "low", low), check_int("randint", "high", high)
     if last <= first:
         raise ValueError(f"randint: high expects more than low, {first}, but is {last}")
+    kind = _dtype(dtype, np.int64)
+    for name, number in (("low", first), ("high - 1", last - 1)):
+        check_number("randint", name, number, kind)
     draws = random.generator().integers(first, last, _shape("randint", (size,)))
-    return Tensor(draws.astype(_dtype(dtype, np.int64)))
+    return Tensor(draws.astype(kind))
 
 
 def randperm(n: int, *, dtype: DTypeLike | None = None, device: Any = None) -> Tensor:
     """The integers 0 to n-1 in random order."""
     check_cpu("randperm", device)
-    order = random.generator().permutation(check_int("randperm", "n", n, 0))
-    return Tensor(order.astype(_dtype(dtype, np.int64)))
+    kind = _dtype(dtype, np.int64)
+    number = check_int("randperm", "n", n, 0)
+    check_number("randperm", "n - 1", max(number - 1, 0), kind)
+    return Tensor(random.generator().permutation(number).astype(kind))
 
 
 # ------------------------------------------------------------------------------------- like another
@@ -285,8 +336,9 @@ def full_like(
     """`fill_value` in the shape and, unless given, the dtype of `input`."""
     check_cpu("full_like", device)
     check_tensor("full_like", "input", input)
-    check_float("full_like", "fill_value", fill_value)
-    return Tensor(np.full_like(input.data, fill_value, _dtype(dtype, input.dtype)), requires_grad)
+    kind = _dtype(dtype, input.dtype)
+    number = check_number("full_like", "fill_value", _number(fill_value), kind)
+    return Tensor(np.full_like(input.data, number, kind), requires_grad)
 
 
 def rand_like(
