@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import array
 import copy
+import math
 import operator
 import pickle
 
@@ -36,6 +38,10 @@ def leaf(*values):
         (np.ones(2, np.float32), np.float32),
         (np.float64(1), np.float64),
         ([np.float64(1)], np.float64),
+        ([tg.tensor(1.5), 2.5], np.float32),
+        ([[tg.tensor(1.5), tg.tensor(2)]], np.float32),
+        ([np.float32(1.5), np.ones((), np.float64)], np.float64),
+        (array.array("d", [1.5]), np.float64),
         (np.arange(3), np.int64),
         (np.arange(3, dtype=np.uint8), np.uint8),
     ],
@@ -65,6 +71,16 @@ def test_big_endian_arrays_come_in_native_order():
 def test_what_is_not_numbers_is_refused(bad):
     with pytest.raises(TypeError, match="dtype: expected bool, uint8"):
         tg.tensor(bad)
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype"), [(300, tg.uint8), ([-1, 3], tg.uint8), ([1e10], tg.int32), ([0, math.nan], tg.int64)]
+)
+def test_numbers_that_an_integer_dtype_cannot_hold_are_refused(data, dtype):
+    with pytest.raises(ValueError, match=f"tensor: data expects numbers that fit into {np.dtype(dtype)} but holds"):
+        tg.tensor(data, dtype=dtype)
+    assert tg.tensor([], dtype=dtype).dtype == dtype
+    assert tg.tensor([True, 1.9], dtype=dtype).tolist() == [1, 1]
 
 
 def test_ragged_lists_are_refused():

@@ -10,7 +10,8 @@ from typing import Any, Self
 import numpy as np
 from numpy import ndarray
 
-from tinygrad_cnn.autograd import Node, Variable, backward
+from tinygrad_cnn.array_like import as_array
+from tinygrad_cnn.autograd import Node, backward
 from tinygrad_cnn.devices import check_cpu
 from tinygrad_cnn.devices import device as device_type
 from tinygrad_cnn.dlpack import DLPack
@@ -24,37 +25,9 @@ from tinygrad_cnn.ops import shape as shapes
 from tinygrad_cnn.ops.dtypes import DEFAULT, as_dtype, is_dtype
 from tinygrad_cnn.types import DTypeLike
 
-__all__ = ["Tensor", "as_array", "tensor"]
+__all__ = ["Tensor", "tensor"]
 
 _DEVICE_NAMES = ("cpu", "cuda", "mps", "xpu", "meta")
-
-
-def as_array(data: Any, dtype: DTypeLike | None = None) -> np.ndarray:
-    """Data as an array of a dtype that tensors can have, without a copy where that is possible.
-
-    Python's floats become float32; arrays and NumPy's scalars keep their dtype.
-    """
-    if isinstance(data, Variable):
-        data = data.data
-    try:
-        array = np.asarray(data)
-    except ValueError as error:
-        raise ValueError(f"tensor: data expects rows of equal length but got {error}") from None
-    if dtype is not None:
-        as_dtype(array.dtype)
-        return array.astype(as_dtype(dtype), copy=False)
-    if array.dtype == np.float64 and not isinstance(data, (np.ndarray, np.generic)) and _is_python(data):
-        return array.astype(DEFAULT)
-    if array.size == 0 and isinstance(data, (list, tuple)):
-        return array.astype(DEFAULT)
-    return array.astype(as_dtype(array.dtype), copy=False)
-
-
-def _is_python(data: Any) -> bool:
-    """Whether nested data is made of Python's own numbers (seen at its first element)."""
-    while isinstance(data, (list, tuple)) and data:
-        data = data[0]
-    return type(data) in (float, int, bool)
 
 
 class Tensor(Operators, InPlace, NumpyProtocol, DLPack):
