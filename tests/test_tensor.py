@@ -137,6 +137,18 @@ def test_numbers_come_out():
     assert bool(tg.tensor([[0]])) is False
 
 
+def test_what_a_tensor_cannot_hold_is_not_looked_for():
+    x = leaf(1, 2)
+    assert 1 in x
+    assert x[1] in x
+    assert 3 not in x
+    for element in ("a", None, [1]):
+        with pytest.raises(TypeError, match=f"in: expected a number or a tensor .* got {type(element).__name__}"):
+            operator.contains(x, element)
+    with pytest.raises(IndexError, match=r"size: dim expects one of 1 dimension\(s\) but is 1"):
+        x.size(1)
+
+
 @pytest.mark.parametrize("convert", [lambda x: x.item(), float, int, bool])
 def test_several_elements_are_no_number(convert):
     with pytest.raises((ValueError, TypeError), match=r"shape \(2,\)"):

@@ -111,7 +111,12 @@ class Tensor(Operators, InPlace, NumpyProtocol, DLPack):
 
     def size(self, dim: builtins.int | None = None) -> Any:
         """The shape, or the size of one dimension."""
-        return self.shape if dim is None else self.shape[dim]
+        if dim is None:
+            return self.data.shape
+        try:
+            return self.data.shape[dim]
+        except IndexError:
+            raise IndexError(f"size: dim expects one of {self.data.ndim} dimension(s) but is {dim}") from None
 
     def dim(self) -> builtins.int:
         """The number of dimensions."""
@@ -170,6 +175,8 @@ class Tensor(Operators, InPlace, NumpyProtocol, DLPack):
         return iter(self.unbind())
 
     def __contains__(self, element: Any) -> builtins.bool:
+        if not isinstance(element, (Tensor, np.ndarray, np.generic, int, float)):
+            raise TypeError(f"in: expected a number or a tensor to look for but got {type(element).__name__}")
         return bool((self == element).data.any())
 
     def __bool__(self) -> builtins.bool:
