@@ -78,14 +78,15 @@ def unfoldings(draw, folding=False):
 
 def neighbours(mode, size, outputs, scale, corners):
     """For each output pixel: which input pixels it looks at, and how much of each it takes."""
-    ratio = 1 / scale if scale else size / outputs
+    keeps = size == outputs and (mode == "nearest" or mode.endswith("linear"))
+    ratio = 1 / scale if scale and not keeps else size / outputs
     for o in range(outputs):
         if mode == "area":
             pixels = range(o * size // outputs, math.ceil((o + 1) * size / outputs))
             yield [(i, 1 / len(pixels)) for i in pixels]
         elif mode.startswith("nearest"):
             place = (o + 0.5 * (mode == "nearest-exact")) * (size / outputs if outputs == 2 * size else ratio)
-            yield [(o if size == outputs and mode == "nearest" else min(math.floor(place), size - 1), 1.0)]
+            yield [(min(math.floor(place), size - 1), 1.0)]
         else:
             place = (o * (size - 1) / (outputs - 1) if outputs > 1 else 0) if corners else (o + 0.5) * ratio - 0.5
             cubic = mode == "bicubic"

@@ -61,7 +61,8 @@ def interpolate(
     align_corners : bool, optional
         For the linear and cubic modes: the centres of the corner pixels stay where they are. Default: False.
     recompute_scale_factor : bool, optional
-        Take the true ratio of the sizes for ``H/OH`` above, instead of ``1/scale_factor``.
+        Take the true ratio of the sizes for ``H/OH`` above, instead of ``1/scale_factor``. So do "nearest" and the
+        linear modes in any case where ``OH = H``.
     antialias : False
         There is no antialiasing.
 
@@ -153,6 +154,8 @@ def _taps(mode: str, size: int, outputs: int, scale: float | None, align_corners
         indices = _nearest(mode, size, outputs, scale)[None]
         return Taps(size, indices, np.ones(indices.shape))
     pixel = np.arange(outputs)
+    if outputs == size and mode != "bicubic":
+        scale = None  # pixels stay where they are, as in PyTorch
     if align_corners:
         place = pixel * ((size - 1) / (outputs - 1) if outputs > 1 else 0.0)
     else:
