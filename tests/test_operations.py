@@ -23,7 +23,7 @@ ELSEWHERE = {
         "autograd.mode",
         "creation",
         "devices",
-        "dot",
+        "graphviz",
         "kernels.threads",
         "random",
         "serialization",
