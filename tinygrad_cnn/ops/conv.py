@@ -1,9 +1,10 @@
 """Convolution (cross-correlation, as in every deep-learning library) in two dimensions, and its transpose.
 
 The value of ``conv2d`` is linear in the input and in the weight. With a cotangent of the output it makes one
-trilinear form, and each of the three primitives here is that form with one place left open: the output, the
+trilinear form, and each of three primitives here is that form with one place left open: the output, the
 input's gradient (which is the value of ``conv_transpose2d``), the weight's gradient. So the VJPs of each are the
-other two, and convolution is differentiable any number of times.
+other two, and convolution is differentiable any number of times. A fourth gives the gradients of weight and bias
+in one pass.
 """
 
 from __future__ import annotations
