@@ -210,6 +210,16 @@ def test_conversions_between_dtypes(method, dtype):
     assert x.to(y).dtype == dtype
 
 
+def test_the_usual_lines_about_accelerators_run():
+    for kind in (tg.cuda, tg.backends.mps, tg.accelerator):
+        assert not kind.is_available()
+        assert kind.device_count() == 0
+    tg.cuda.manual_seed(0)
+    tg.cuda.manual_seed_all(0)
+    tg.backends.cudnn.benchmark = False
+    tg.backends.cudnn.deterministic = True
+
+
 def test_to_knows_dtypes_devices_and_tensors():
     x = leaf(1, 2)
     assert x.to("cpu") is x

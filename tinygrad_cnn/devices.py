@@ -53,11 +53,25 @@ class _Absent:
         """Zero."""
         return 0
 
+    def manual_seed(self, seed: int) -> None:
+        """Nothing: no accelerator draws numbers."""
+
+    manual_seed_all = manual_seed
+
+
+class _Cudnn:
+    """Switches without effect: the same seed gives the same bits anyway."""
+
+    enabled = False
+    benchmark = False
+    deterministic = True
+
 
 class _Backends:
-    """PyTorch's place for the accelerators of other makers."""
+    """PyTorch's place for the accelerators of other makers, and for their libraries."""
 
     mps = _Absent()
+    cudnn = _Cudnn()
 
 
 cuda = _Absent()
