@@ -419,3 +419,20 @@ def test_an_optimizer_of_ones_own():
     p.grad = tg.tensor([3.0, -4.0])
     SignSGD([p], {"lr": 0.5}).step()
     assert p.tolist() == [0.5, 1.5]
+
+
+@pytest.mark.parametrize("size", [3, 3 * rules.BLOCK + 1])
+def test_rules_that_are_applied_one_after_the_other(size):
+    class Affine(optim.Optimizer):
+        def update(self, p, g, state, group):
+            self.apply(lambda temporaries, p: [(np.multiply, p, 2, p)], (p,))
+            self.apply(lambda temporaries, p, g: [(np.add, p, g, p)], (p, g))
+
+    parameters = [nn.Parameter(tg.ones(size)) for _ in range(2)]
+    for p in parameters:
+        p.grad = tg.ones(size)
+    optimizer = Affine(parameters, {})
+    for _ in range(20):
+        optimizer.step()
+    for p in parameters:
+        assert np.unique(p.data).tolist() == [2**21 - 1]

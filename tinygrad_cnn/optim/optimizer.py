@@ -59,6 +59,7 @@ class Optimizer:
         self.param_groups: list[Group] = []
         self.steps_taken = 0
         self._work = Work()
+        self._applied = False  # whether the present update has called `apply`
         groups = list(params)
         if not groups:
             raise ValueError(f"{self._name}: params expects at least one parameter but got an empty list")
@@ -86,8 +87,12 @@ class Optimizer:
         `rule` works elementwise and writes its results into `arrays`. It yields steps such as
         ``(np.multiply, g, lr, temporaries[0])``, which stands for ``np.multiply(g, lr, out=temporaries[0])``.
         `temporaries` are three arrays of the same shape that it may fill as it likes. The blocks of large arrays are
-        run at the end of the step, in several threads.
+        run at the end of the step, in several threads; of several calls in one `update` each finds what the one before
+        it has written.
         """
+        if self._applied:
+            self._work.finish()
+        self._applied = True
         self._work.add(rule, arrays, *options)
 
     # ------------------------------------------------------------------------------------------- for everybody
@@ -127,6 +132,7 @@ class Optimizer:
             g = np.ascontiguousarray(g)
         if group.get("maximize"):
             g = -g
+        self._applied = False
         self.update(p, g, self.state[parameter], group)
         parameter.bump_version()
 
