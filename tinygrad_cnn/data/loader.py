@@ -27,7 +27,7 @@ class DataLoader:
 
     The library's own data sets and transforms deliver a whole batch by array indexing; any other data set or
     transform is asked sample by sample, and the samples are put together by `default_collate`. The two ways
-    give the same batches.
+    give the same batches; only what several random transforms draw comes in another order.
 
     With workers, a thread makes the next batches while the present one is used; they are the same to the last bit.
     For that, each batch draws its random numbers (those of transforms) from a stream of its own: it follows from a seed

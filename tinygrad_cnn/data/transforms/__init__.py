@@ -4,8 +4,10 @@ A transform is any callable on a sample. One that also has a method ``on_batch(s
 batch at once by the library's data sets: it takes and returns samples stacked along a new first dimension, as
 an array where a sample is an array and as a tensor where it is a tensor.
 
-The random ones draw for each picture of a batch by itself, from the library's generator (`manual_seed`), and give the
-same pictures whether they come one by one or as a batch.
+The random ones draw for each picture of a batch by itself, from the library's generator (`manual_seed`). One alone
+gives the same pictures whether they come one by one or as a batch, unless it draws noise for them. Of several, each
+draws for the whole batch in turn: with the same seed, the pictures of a batch are others than those that come one by
+one.
 """
 
 from __future__ import annotations
