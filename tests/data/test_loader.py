@@ -126,6 +126,13 @@ def test_collate_fn_gets_the_samples():
     assert list(loader) == [2, 1]
 
 
+def test_the_batch_size_stays():
+    loader = DataLoader(range(10), 3)
+    with pytest.raises(AttributeError, match="batch_size"):
+        loader.batch_size = 2
+    assert [len(batch) for batch in loader] == [3, 3, 3, 1]
+
+
 def test_what_pytorch_scripts_pass_is_accepted():
     loader = DataLoader(range(4), batch_size=2, shuffle=True, num_workers=4, pin_memory=True, persistent_workers=True)
     assert len(list(loader)) == 2

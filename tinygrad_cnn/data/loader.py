@@ -94,7 +94,7 @@ class DataLoader:
             raise TypeError(f"DataLoader: collate_fn expects a callable but got {type(collate_fn).__name__}")
         random_generator("DataLoader", generator)
         self.dataset = dataset
-        self.batch_size = check_int("DataLoader", "batch_size", batch_size, 1)
+        self._batch_size = check_int("DataLoader", "batch_size", batch_size, 1)
         self.shuffle = bool(shuffle)
         self.num_workers = check_int("DataLoader", "num_workers", num_workers, 0)
         self.prefetch_factor = _prefetch_factor(prefetch_factor, self.num_workers)
@@ -106,6 +106,11 @@ class DataLoader:
         self._resumed: Epoch | None = None  # what the next iteration goes on with
         # Weak: an epoch that nobody holds any more was left by `break`.
         self._latest: Callable[[], Epoch | None] = _no_epoch
+
+    @property
+    def batch_size(self) -> int:
+        """Samples in a batch. It can't be changed, as an epoch may be running."""
+        return self._batch_size
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
