@@ -214,14 +214,11 @@ def table(inputs: Sequence[Sequence[int]], title: str, of_input: str, of_output:
 
 
 def mistakes(answers: np.ndarray, data: common.Data) -> dict[str, Figure]:
-    """The confusion matrix and the worst mistakes of a model whose logits for the test images are `answers`."""
+    """The confusion matrix, and the worst mistakes if any, of a model with the logits `answers` for the test images."""
     labels = common.labels_of(data.test)
-    return {
-        "confusion": confusion(
-            confusion_matrix(answers.argmax(axis=1), labels, len(data.classes)).numpy(), data.classes
-        ),
-        "worst": worst(answers, labels, data),
-    }
+    chosen = answers.argmax(axis=1)
+    album = {"confusion": confusion(confusion_matrix(chosen, labels, len(data.classes)).numpy(), data.classes)}
+    return album | ({"worst": worst(answers, labels, data)} if (chosen != labels).any() else {})
 
 
 def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
@@ -245,8 +242,8 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
 def worst(answers: np.ndarray, labels: np.ndarray, data: common.Data, count: int = 24) -> Figure:
     """The images with the largest loss: what they are, and what the model was so sure they were."""
     chances = F.softmax(tg.tensor(answers), dim=1).numpy()
-    order = np.argsort(chances[np.arange(len(labels)), labels])[:count]
-    order = order[answers[order].argmax(axis=1) != labels[order]]
+    order = np.argsort(chances[np.arange(len(labels)), labels])
+    order = order[answers[order].argmax(axis=1) != labels[order]][:count]
     captions = [
         f"{data.classes[labels[i]]}\n{data.classes[chances[i].argmax()]}? {chances[i].max():.0%}" for i in order
     ]

@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 import common
+import numpy as np
 import pytest
+
+from tinygrad_cnn.data import datasets, transforms
 
 CLASSICS = Path(__file__).parents[2] / "examples" / "classics"
 DIGITS = ["--dataset", "digits"]
@@ -82,6 +85,18 @@ def test_a_classic_draws_its_figures(script, names, tmp_path):
         pixels = image.imread(path)
         assert min(pixels.shape[:2]) > 100
         assert pixels.std() > 0
+
+
+def test_who_makes_no_mistakes_has_no_worst_ones():
+    pytest.importorskip("matplotlib")
+    import figures
+
+    digits = datasets.Digits(train=False, transform=transforms.ToTensor())
+    data = common.Data(digits, digits, "Digits", digits.classes)
+    right = np.eye(10)[digits.targets.numpy()]
+    assert set(figures.mistakes(right, data)) == {"confusion"}
+    right[3] = 0.1  # taken for the first class, and less sure of it than of any other
+    assert set(figures.mistakes(right, data)) == {"confusion", "worst"}
 
 
 def test_without_matplotlib_the_figures_are_refused_before_training(tmp_path):
