@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 import numpy as np
-from mnist import TRANSFORM, Net
+from mnist import TRANSFORM, Net, new_file
 
 import tinygrad_cnn as tg
 import tinygrad_cnn.nn.functional as F
@@ -66,7 +66,10 @@ def draw(image: Any, path: str) -> None:
     """Write an image, uint8 (H, W), as a picture, each pixel eight pixels wide."""
     from PIL import Image
 
-    Image.fromarray(image.repeat(8, axis=0).repeat(8, axis=1)).save(path)
+    try:
+        Image.fromarray(image.repeat(8, axis=0).repeat(8, axis=1)).save(path)
+    except (OSError, ValueError) as error:
+        sys.exit(f"can't draw {path}: {error}")
     print(f"what the model saw is in {path}")
 
 
@@ -78,7 +81,7 @@ def parse_arguments() -> argparse.Namespace:
         "images", metavar="IMAGE", nargs="+", help="picture of one digit, dark on light or light on dark"
     )
     parser.add_argument("--show", action="store_true", help="print what the model saw")
-    parser.add_argument("--draw", metavar="FILE", help="write what the model saw as a picture")
+    parser.add_argument("--draw", metavar="FILE", type=new_file, help="write what the model saw as a picture")
     return parser.parse_args()
 
 

@@ -216,3 +216,8 @@ def test_predict_says_what_it_saw(tmp_path):
     assert bad.stdout.startswith(b"a.png: ")
     wrong = subprocess.run([*command[:2], "a.png", "a.png"], cwd=tmp_path, capture_output=True)
     assert wrong.stderr.startswith(b"a.png does not hold weights that examples/mnist.py --save wrote")
+    nowhere = subprocess.run([*command, "a.png", "--draw", "no/seen.png"], cwd=tmp_path, capture_output=True)
+    assert (nowhere.returncode, nowhere.stdout) == (2, b"")
+    strange = subprocess.run([*command, "a.png", "--draw", "seen.xyz"], cwd=tmp_path, capture_output=True)
+    assert strange.returncode == 1
+    assert strange.stderr.startswith(b"can't draw seen.xyz: unknown file extension")
