@@ -364,3 +364,9 @@ def test_structures_are_kept():
 def test_samples_that_are_not_alike(samples, error, message):
     with pytest.raises(error, match=f"default_collate: samples expects.*{message}"):
         default_collate(samples)
+
+
+def test_data_is_where_pytorch_has_it():
+    from tinygrad_cnn.utils.data import DataLoader as TheSame
+
+    assert TheSame is DataLoader

@@ -1,5 +1,5 @@
-"""PyTorch's place for data loading: ``tinygrad_cnn.utils.data`` is `tinygrad_cnn.data`."""
+"""PyTorch's place for data loading: ``tinygrad_cnn.utils.data`` has what `tinygrad_cnn.data` has."""
 
-from tinygrad_cnn import data
+from tinygrad_cnn.utils import data
 
 __all__ = ["data"]
