@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygrad_cnn.types import DTypeLike
 
-__all__ = ["DEFAULT", "as_dtype", "check_number", "common", "fractional", "is_dtype", "promote"]
+__all__ = ["DEFAULT", "as_dtype", "check_number", "common", "fractional", "is_dtype", "promote", "too_large"]
 
 DEFAULT = np.dtype(np.float32)
 _KNOWN = frozenset(map(np.dtype, ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")))
@@ -60,6 +60,12 @@ def check_number(operation: str, argument: str, value: Any, dtype: np.dtype[Any]
         return dtype.type(value).item()
     except (OverflowError, ValueError):
         raise ValueError(f"{operation}: {argument} expects to fit into {dtype} but is {value!r}") from None
+
+
+def too_large(operation: str, a: Any, b: Any) -> ValueError:
+    """The error for a Python int among two operands that the dtype of the other one can't hold."""
+    number, array = (a, b) if isinstance(a, int) else (b, a)
+    return ValueError(f"{operation}: {number} does not fit into {array.dtype}, the dtype of the other operand")
 
 
 def fractional(x: Any) -> Any:

@@ -15,7 +15,7 @@ from tinygrad_cnn.kernels.activation import tanh_grad
 from tinygrad_cnn.kernels.buffers import SMALLEST
 from tinygrad_cnn.kernels.layouts import copied, copied_in_order
 from tinygrad_cnn.kernels.powers import PLAIN_POWERS
-from tinygrad_cnn.ops.dtypes import check_number, fractional, promote
+from tinygrad_cnn.ops.dtypes import check_number, fractional, promote, too_large
 from tinygrad_cnn.types import Array, Scalar
 
 
@@ -29,13 +29,7 @@ def _broadcast(ufunc, operation, a, b):
     except ValueError as error:
         raise ValueError(f"{operation}: {np.shape(a)} and {np.shape(b)}: {error}") from None
     except OverflowError:
-        raise _too_large(operation, a, b) from None
-
-
-def _too_large(operation, a, b):
-    """The error for a Python int among two operands that the dtype of the other one can't hold."""
-    number, array = (a, b) if isinstance(a, int) else (b, a)
-    return ValueError(f"{operation}: {number} does not fit into {array.dtype}, the dtype of the other operand")
+        raise too_large(operation, a, b) from None
 
 
 # ------------------------------------------------------------------------------------------ arithmetic
