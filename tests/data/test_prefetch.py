@@ -97,6 +97,22 @@ def test_each_epoch_and_each_batch_has_its_own_draws():
     assert len(np.unique(drawn)) == drawn.size
 
 
+class Seeds(Noisy):
+    def __getitem__(self, index):
+        return random.initial_seed()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_seed_of_a_batch_is_one_to_seed_with(workers):
+    random.manual_seed(0)
+    loader = DataLoader(Seeds(6), 1, num_workers=workers)
+    seeds = [batch.item() for _ in range(3) for batch in loader]
+    for seed in seeds:
+        with random.fork_rng():
+            random.manual_seed(seed)
+    assert len({seed % 2**32 for seed in seeds}) == 18
+
+
 @given(st.integers(1, 12), st.integers(1, 4), st.sampled_from([0, 1]), st.sampled_from([0, 1]), st.data())
 def test_what_was_prefetched_and_not_delivered_is_made_again(size, batch_size, workers, later_workers, data):
     def make(workers):

@@ -134,7 +134,7 @@ class DataLoader:
         start = position * self.batch_size
         indices = order[start : start + self.batch_size]
         try:
-            with random.stream((seed << 32) + position):
+            with random.stream(seed + position):  # fits into 64 bits, as every seed does
                 if self.collate_fn is None:
                     return fetch(self.dataset, indices)
                 return self.collate_fn([self.dataset[index] for index in indices.tolist()])
