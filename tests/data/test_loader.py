@@ -259,6 +259,12 @@ def test_subsets_check_their_indices():
         Subset("abcd", [[1]])
 
 
+@pytest.mark.parametrize("index", [[2, 0], slice(0, 2), np.array([1, 1])])
+def test_several_samples_of_a_subset_are_those_of_its_data_set(index):
+    subset = Subset(TensorDataset(np.arange(10.0)), [7, -1, 3])
+    assert subset[index][0].tolist() == np.array([7.0, 9.0, 3.0])[index].tolist()
+
+
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=5), st.integers(0, 99))
 def test_a_split_is_a_partition(lengths, seed):
     random.manual_seed(seed)

@@ -78,7 +78,7 @@ class TensorDataset(Dataset):
 
 
 class Subset(Dataset):
-    """The samples of `dataset` at `indices`, in this order.
+    """The samples of `dataset` at `indices`, in this order. Slices and lists ask the data set for a list of positions.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class Subset(Dataset):
         return len(self.indices)
 
     def __getitem__(self, index: int) -> Any:
-        return self.dataset[int(self.indices[index])]
+        return self.dataset[self.indices[index].tolist()]
 
     def fetch_batch(self, indices: NDArray[np.intp]) -> Any:
         """Return the batch that the underlying data set has at these positions of the subset."""
