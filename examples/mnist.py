@@ -91,6 +91,9 @@ def main() -> None:
     if checkpoint.steps and not args.resume:
         sys.exit(f"{args.checkpoint} holds a run already: add --resume to go on with it, or name another folder")
     start = checkpoint.restore() if args.resume else {}
+    if scheduler.total_steps != epochs * len(train_loader):
+        planned = scheduler.total_steps // len(train_loader)
+        sys.exit(f"{args.checkpoint} holds a run of {planned} epochs: its schedule can't go on with --epochs {epochs}")
     try:
         with checkpoint.finishing_steps():
             for epoch in range(start.get("epoch", 1), epochs + 1):

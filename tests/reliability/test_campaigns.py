@@ -59,6 +59,11 @@ def test_the_example_is_interrupted_and_goes_on_to_the_same_bits(tmp_path):
     assert "run holds a run already: add --resume" in refused.stderr
     subprocess.run(command(*saving, "--resume"), cwd=tmp_path, check=True, capture_output=True, timeout=120)
     assert (tmp_path / "parts.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    longer = subprocess.run(
+        [*command("--checkpoint", "run", "--resume"), "--epochs", "3"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (longer.returncode, longer.stdout) == (1, "")
+    assert "run holds a run of 2 epochs: its schedule can't go on with --epochs 3" in longer.stderr
 
 
 def test_the_example_reports_a_loss_that_diverges_and_saves_nothing_of_it(tmp_path):
