@@ -65,6 +65,9 @@ def main() -> None:
     tg.manual_seed(args.seed)
     (first, second), (_, tests), names = load(args.dataset, args.data_dir)
     images, labels = (values[: args.limit] for values in first)
+    most = np.bincount(second[1]).min()
+    if max(args.labels) > most:
+        sys.exit(f"--labels expects at most {most}, as many as there are of each class, but got {max(args.labels)}")
 
     pretrained = Net()
     steps = max(300, len(images) * 2 // BATCH) if args.steps is None else args.steps

@@ -69,3 +69,9 @@ def test_counts_are_positive(example, monkeypatch, capsys, arguments):
     with pytest.raises(SystemExit):
         example.parse_arguments()
     assert f"argument {arguments[0]}: expects at least 1 but got {arguments[-1]}" in capsys.readouterr().err
+
+
+def test_more_labels_than_there_are_is_said_before_training(example, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["fine_tune.py", "--dataset", "digits", "--labels", "2", "1000"])
+    with pytest.raises(SystemExit, match=r"--labels expects at most \d+, .* but got 1000"):
+        example.main()
