@@ -214,6 +214,8 @@ ROWS = [
         (
             Bad(Call(X, 4), ValueError, r"reshape: shape \(4,\) expects 4 elements but input \(2, 3\) has 6"),
             Bad(Call(X, -1, 4), ValueError, r"reshape: shape \(-1, 4\) expects a multiple of 4 elements"),
+            Bad(Call(X, -1, -1), ValueError, r"reshape: shape expects one -1 at most, .* but got \(-1, -1\)"),
+            Bad(Call(X, -1, 0), ValueError, r"reshape: shape expects .* none beside a 0, but got \(-1, 0\)"),
             Bad(Call(X, 2, 1.5), TypeError, "reshape: shape expects an int but got 1.5"),
         ),
     ),

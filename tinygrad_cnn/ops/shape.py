@@ -23,6 +23,8 @@ def _reshape(input: Array, shape: tuple[int, ...]) -> Array:
     try:
         return reshaped(input, shape)
     except ValueError:
+        if shape.count(-1) > 1 or (-1 in shape and 0 in shape):
+            raise ValueError(f"reshape: shape expects one -1 at most, and none beside a 0, but got {shape}") from None
         raise ValueError(
             f"reshape: shape {shape} expects {_count(shape)} elements but input {input.shape} has {input.size}"
         ) from None
