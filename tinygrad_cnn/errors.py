@@ -16,7 +16,14 @@ __all__ = [
     "check_single",
     "check_size",
     "check_tensor",
+    "name_of_type",
 ]
+
+
+def name_of_type(value: Any) -> str:
+    """The name of its type, with the module where it is not Python's own: other libraries have a Tensor too."""
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def check_tensor(operation: str, argument: str, value: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -208,6 +209,13 @@ def test_errors_without_a_message_pass_unchanged():
             nn.Sequential(Odd())(error)
         assert caught.value is error
         assert caught.value.args == error.args
+
+
+def test_a_state_dict_of_another_library_is_told_from_ours():
+    with pytest.raises(RuntimeError, match=r'For "weight": expected .* but got decimal.Decimal.'):
+        nn.Linear(1, 1).load_state_dict({"weight": Decimal(1), "bias": np.zeros(1)})
+    with pytest.raises(TypeError, match=r"^add: expected tensors, arrays or numbers but got decimal.Decimal$"):
+        tg.ones(2) + Decimal(1)
 
 
 def test_hooks_see_and_change_what_passes():

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_cnn.autograd import no_grad
+from tinygrad_cnn.errors import name_of_type
 from tinygrad_cnn.nn.parameter import UninitializedParameter
 from tinygrad_cnn.tensor import Tensor
 
@@ -75,7 +76,7 @@ def _quoted(keys: list[str]) -> str:
 def _mismatches(key: str, target: Tensor, value: Any) -> list[str]:
     """Say why `value` cannot be copied into `target`; an empty list if it can."""
     if not isinstance(value, Tensor | np.ndarray):
-        return [f'For "{key}": expected a tensor or an array in the state dict but got {type(value).__name__}.']
+        return [f'For "{key}": expected a tensor or an array in the state dict but got {name_of_type(value)}.']
     if isinstance(value, UninitializedParameter):
         if isinstance(target, UninitializedParameter):
             return []

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_cnn.errors import name_of_type
 from tinygrad_cnn.types import DTypeLike
 
 __all__ = ["DEFAULT", "as_dtype", "check_number", "common", "fractional", "is_dtype", "promote", "too_large"]
@@ -119,7 +120,7 @@ def _weaken(array: Any, scalar: Any, operation: str) -> tuple[Any, Any]:
 
 
 def _not_a_number(x: Any, operation: str) -> TypeError:
-    return TypeError(f"{operation}: expected tensors, arrays or numbers but got {type(x).__name__}")
+    return TypeError(f"{operation}: expected tensors, arrays or numbers but got {name_of_type(x)}")
 
 
 def common(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
