@@ -75,7 +75,9 @@ class Archive:
     def _check_members(self, size: int) -> None:
         infos = self._zip.infolist()
         if any(info.filename.endswith(".pkl") for info in infos):
-            raise Fault("was written by torch.save and contains a pickle, which is never loaded")
+            raise Fault(
+                "was written by torch.save and contains a pickle, which is never loaded; what safetensors writes is"
+            )
         if STRUCTURE not in self._members:
             raise Fault(f"was not written by tinygrad_cnn.save: it has no {STRUCTURE}")
         if len(self._members) != len(infos):
