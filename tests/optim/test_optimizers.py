@@ -343,6 +343,26 @@ def test_loading_what_does_not_fit_changes_nothing():
     assert optimizer.state[p]["momentum_buffer"].tolist() == [1, 1]
 
 
+@pytest.mark.parametrize(("name", "missing"), [("Adam", "betas"), ("RMSprop", "alpha"), ("NAdam", "momentum_decay")])
+def test_the_state_of_another_optimizer_is_refused(name, missing):
+    layer = nn.Linear(2, 2)
+    sgd, other = optim.SGD(layer.parameters(), lr=3.0), make(name, list(layer.parameters()))
+    before = repr(other)
+    with pytest.raises(ValueError, match=rf"^{name}\.load_state_dict: param_groups expects the options .*'{missing}'"):
+        other.load_state_dict(sgd.state_dict())
+    assert repr(other) == before
+    with pytest.raises(ValueError, match=r"^SGD\.load_state_dict: param_groups expects the options .*'dampening'"):
+        sgd.load_state_dict(other.state_dict())
+
+
+def test_switches_of_later_versions_may_be_missing():
+    adam = optim.Adam(nn.Linear(2, 2).parameters())
+    state = adam.state_dict()
+    del state["param_groups"][0]["amsgrad"], state["param_groups"][0]["maximize"]
+    adam.load_state_dict(state)
+    assert adam.param_groups[0]["amsgrad"] is False
+
+
 def test_named_parameters_keep_their_names():
     layer = nn.Linear(2, 2)
     optimizer = optim.SGD(layer.named_parameters())

@@ -194,7 +194,7 @@ class Optimizer:
         TypeError
             If it is not a dict of this form.
         ValueError
-            If the groups, or a parameter's shape, do not match this optimizer's. Nothing is changed then.
+            If the groups, their options, or a parameter's shape do not match this optimizer's. Nothing is changed then.
         """
         saved = _checked_form(f"{self._name}.load_state_dict", state_dict)["param_groups"]
         sizes, own_sizes = ([len(group["params"]) for group in groups] for groups in (saved, self.param_groups))
@@ -207,6 +207,10 @@ class Optimizer:
         parameter_of = dict(zip(keys, parameters, strict=True))
         groups = []
         for own, group in zip(self.param_groups, saved, strict=True):
+            # Switches may be missing: older files don't have them all. Without the numbers it is another optimizer's.
+            missing = [key for key, value in self.defaults.items() if key not in group and not isinstance(value, bool)]
+            if missing:
+                raise ValueError(f"{self._name}.load_state_dict: param_groups expects the options {missing} too")
             options = {key: deepcopy(value) for key, value in group.items() if key != "params"}
             names = {"param_names": own["param_names"]} if "param_names" in own else {}
             groups.append({**self.defaults, **names, **options, "params": own["params"]})
