@@ -91,6 +91,21 @@ def test_inputs_must_require_a_gradient():
         tg.grad(leaf(1, 2) * 2, x)
 
 
+def test_outputs_and_inputs_are_tensors():
+    x = leaf(1)
+    with pytest.raises(TypeError, match=r"^grad: outputs expects tensors but got function$"):
+        tg.grad(lambda x: x * x, x)
+    with pytest.raises(TypeError, match=r"^grad: inputs expects tensors but got float64$"):
+        tg.grad(x.sum(), [x, np.float64(1)])
+    with pytest.raises(TypeError, match=r"^grad: inputs expects tensors but got str$"):
+        tg.grad(x.sum(), {"x": x})
+    with pytest.raises(TypeError, match=r"^backward: tensors expects tensors but got int$"):
+        tg.autograd.backward([x.sum(), 3])
+    with pytest.raises(TypeError, match=r"^backward: inputs expects tensors but got ndarray$"):
+        x.sum().backward(inputs=[x.data])
+    assert x.grad is None
+
+
 def test_derivatives_of_any_order():
     x = leaf(0.5)
     y = tg.exp(2 * x)

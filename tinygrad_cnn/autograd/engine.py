@@ -49,14 +49,14 @@ def backward(
     ValueError
         If a cotangent does not have its tensor's shape, or if `inputs` is empty.
     """
-    roots = _sequence(tensors)
+    roots = _sequence("backward", "tensors", tensors)
     if inputs is None:
         for leaf, (gradient, owned) in (
             _Pass(roots, grad_tensors, "backward", retain_graph, create_graph).run(None).items()
         ):
             _accumulate(leaf, gradient, owned)
         return
-    variables = _sequence(inputs)
+    variables = _sequence("backward", "inputs", inputs)
     if not variables:
         raise ValueError("backward: inputs expects at least one tensor but got none")
     gradients = grad(roots, variables, grad_tensors, retain_graph, create_graph, allow_unused=True)
@@ -96,6 +96,8 @@ def grad(
 
     Raises
     ------
+    TypeError
+        If something else than a tensor is among `outputs` or `inputs`.
     RuntimeError
         As `backward`; also if an input requires no gradient or is not used.
     ValueError
@@ -103,12 +105,12 @@ def grad(
     """
     if not only_inputs:
         raise ValueError(f"grad: only_inputs expects True but got {only_inputs!r}; backward fills in every .grad")
-    variables = _sequence(inputs)
+    roots, variables = _sequence("grad", "outputs", outputs), _sequence("grad", "inputs", inputs)
     for index, variable in enumerate(variables):
         if not variable._requires_grad:
             raise RuntimeError(f"grad: input {index} does not require a gradient")
     targets = [_target(variable) for variable in variables]
-    found = _Pass(_sequence(outputs), grad_outputs, "grad", retain_graph, create_graph).run(targets)
+    found = _Pass(roots, grad_outputs, "grad", retain_graph, create_graph).run(targets)
     results: list[Any] = []
     for index, (variable, target) in enumerate(zip(variables, targets, strict=True)):
         if target in found:
@@ -318,8 +320,15 @@ class _Pass:
         return tuple(filled)
 
 
-def _sequence(variables: Any) -> list[Any]:
-    return [variables] if isinstance(variables, Variable) else list(variables)
+def _sequence(operation: str, argument: str, variables: Any) -> list[Variable]:
+    """One tensor or several as a list of them."""
+    if isinstance(variables, (Variable, np.ndarray)) or not hasattr(variables, "__iter__"):
+        variables = [variables]
+    found = list(variables)
+    for variable in found:
+        if not isinstance(variable, Variable):
+            raise TypeError(f"{operation}: {argument} expects tensors but got {type(variable).__name__}")
+    return found
 
 
 def _target(variable: Variable) -> Target:
@@ -398,7 +407,7 @@ def _ancestry(roots: Iterable[Target], targets: set[Target]) -> set[Target]:
     return needed
 
 
-def _seeds(operation: str, roots: list[Any], cotangents: Any) -> list[tuple[Variable, Variable]]:
+def _seeds(operation: str, roots: list[Variable], cotangents: Any) -> list[tuple[Variable, Variable]]:
     """Each root with its cotangent, a variable of the root's shape and dtype."""
     if cotangents is None:
         cotangents = [None] * len(roots)
@@ -409,9 +418,7 @@ def _seeds(operation: str, roots: list[Any], cotangents: Any) -> list[tuple[Vari
     return [(root, _seed(operation, root, cotangent)) for root, cotangent in zip(roots, cotangents, strict=True)]
 
 
-def _seed(operation: str, root: Any, cotangent: Any) -> Variable:
-    if not isinstance(root, Variable):
-        raise TypeError(f"{operation}: expected tensors but got {type(root).__name__}")
+def _seed(operation: str, root: Variable, cotangent: Any) -> Variable:
     if not root._requires_grad:
         raise RuntimeError(f"{operation}: the tensor does not require a gradient, nor did any that made it")
     if cotangent is None:
