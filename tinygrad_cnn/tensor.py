@@ -335,9 +335,13 @@ class Tensor(Operators, InPlace, NumpyProtocol, DLPack):
 
         Raises
         ------
+        TypeError
+            If `hook` cannot be called.
         RuntimeError
             If the tensor requires no gradient.
         """
+        if not callable(hook):
+            raise TypeError(f"register_hook: hook expects a callable but got {type(hook).__name__}")
         if not self._requires_grad:
             raise RuntimeError("register_hook: the tensor does not require a gradient")
         if self._node is None:

@@ -86,6 +86,13 @@ def test_a_hook_returns_a_gradient_like_the_one_it_was_given(replacement, error,
     assert x.grad is None
 
 
+def test_a_hook_is_a_callable():
+    x = tg.ones(2, requires_grad=True)
+    with pytest.raises(TypeError, match="register_hook: hook expects a callable but got int"):
+        x.register_hook(3)
+    x.sum().backward()
+
+
 def test_what_requires_no_gradient_takes_no_hook():
     with pytest.raises(RuntimeError, match="register_hook: the tensor does not require a gradient"):
         tg.ones(1).register_hook(print)
