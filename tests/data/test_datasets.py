@@ -186,6 +186,13 @@ def test_a_sample_shares_no_memory_with_the_data():
     assert (digits.data.numpy() == before).all()
 
 
+def test_an_index_is_an_integer():
+    digits = datasets.Digits()
+    assert digits[np.int64(-1)][1] == digits[Tensor(np.array(-1))][1] == digits[len(digits) - 1][1]
+    with pytest.raises(TypeError, match="Digits: index expects an int but got slice"):
+        digits[:3]
+
+
 def test_target_transforms_apply_to_samples_and_batches(tmp_path):
     put(tmp_path, images_of(9), LABELS)
     mnist = datasets.MNIST(tmp_path, transform=transforms.ToTensor(), target_transform=lambda label: 9 - label)

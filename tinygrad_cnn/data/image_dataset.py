@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any, ClassVar, SupportsIndex
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from tinygrad_cnn.data.batching import batch_transform
 from tinygrad_cnn.data.collate import as_tensor, default_collate
 from tinygrad_cnn.data.dataset import Dataset
+from tinygrad_cnn.errors import check_int
 from tinygrad_cnn.tensor import Tensor
 
 __all__ = ["ImageDataset", "Transform", "check_flag"]
@@ -68,7 +68,7 @@ class ImageDataset(Dataset):
         return len(self.data)
 
     def __getitem__(self, index: SupportsIndex) -> tuple[Any, Any]:
-        position = operator.index(index)
+        position = check_int(type(self).__name__, "index", index)
         image: Any = np.array(_array(self.data)[position])  # a copy: transforms may write into it
         target: Any = _array(self.targets)[position]
         target = int(target) if target.ndim == 0 and target.dtype.kind in "iu" else target.copy()
