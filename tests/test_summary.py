@@ -102,6 +102,7 @@ def test_own_parameters_unusual_outputs_and_layers_never_called():
         ("unused", "Linear", None, 6),
     ]
     assert "unused (Linear)  not called" in repr(table)
+    assert "Odd              no tensor " in repr(table)
     assert summary(Two(), [1, 3]).rows[0].output_shape == ((1, 3), ((1, 3),))
 
 

@@ -34,6 +34,8 @@ class Row:
         Its own parameters; 0 where an earlier row has counted them.
     mult_adds : int
         Multiplications with an addition in this call.
+    called : bool
+        Whether the model called it.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Row:
     output_shape: tuple[Any, ...] | None
     params: int
     mult_adds: int
+    called: bool = True
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ class Summary:
         table = [("layer", "output shape", "parameters", "multiply-adds")]
         for row in self.rows:
             label = f"{row.name} ({row.layer})" if row.name else row.layer
-            shape = "not called" if row.output_shape is None else str(row.output_shape)
+            missing = "no tensor" if row.called else "not called"
+            shape = missing if row.output_shape is None else str(row.output_shape)
             table.append((label, shape, f"{row.params:,}", f"{row.mult_adds:,}"))
         widths = [max(len(line[column]) for line in table) for column in range(4)]
         rule = "-" * (sum(widths) + 6)
@@ -181,7 +185,8 @@ class _Rows:
         self._counted.update(id(parameter) for parameter in own)
         # A lazy layer that never ran has parameters without a size.
         params = sum(0 if isinstance(p, UninitializedParameter) else p.numel() for p in own)
-        self.rows.append(Row(self._names[id(module)][0], type(module).__name__, shape, params, mult_adds))
+        called = id(module) in self._called
+        self.rows.append(Row(self._names[id(module)][0], type(module).__name__, shape, params, mult_adds, called))
 
     def add_uncalled(self) -> None:
         """Add the layers that have parameters but were not called."""
