@@ -430,6 +430,18 @@ def test_a_gradient_of_another_shape_is_refused():
         optim.SGD([p]).step()
 
 
+@pytest.mark.parametrize("size", [3, rules.BLOCK + 1])
+def test_parameters_before_an_error_have_taken_their_step(size):
+    first, wrong = nn.Parameter(tg.ones(size)), nn.Parameter(tg.ones(2))
+    first.grad, wrong.grad = tg.ones(size), tg.ones(2)
+    wrong.data = np.ones((3, 2), np.float32)
+    optimizer = optim.Adam([first, wrong], lr=0.5)
+    with pytest.raises(ValueError, match="the gradient expects the parameter's shape"):
+        optimizer.step()
+    assert optimizer.state[first]["step"] == 1
+    np.testing.assert_allclose(first.data, 0.5, rtol=1e-6)
+
+
 def test_an_optimizer_of_ones_own():
     class SignSGD(optim.Optimizer):
         def update(self, p, g, state, group):

@@ -114,11 +114,13 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         self._work = Work()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, group)
-        self._work.finish()
+        try:
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        self._update(parameter, group)
+        finally:  # after an error, the parameters before it have taken their step, whatever their size
+            self._work.finish()
         self.steps_taken += 1
         return loss
 
