@@ -17,7 +17,7 @@ from tinygrad_cnn.tensor import Tensor
 
 DTYPES = st.sampled_from(["?", "u1", "i1", "i2", "i4", "i8", "f2", "f4", "f8"]).map(np.dtype)
 ARRAYS = hnp.arrays(DTYPES, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=3))
-VIEWS = st.sampled_from([lambda a: a, lambda a: a.T, lambda a: a[..., ::-1] if a.ndim else a, lambda a: a[None]])
+VIEWS = st.sampled_from([lambda a: a, lambda a: a.T, lambda a: a[..., ::2] if a.ndim else a, lambda a: a[None]])
 
 
 @given(ARRAYS, VIEWS)
@@ -28,6 +28,17 @@ def test_there_and_back_is_the_same_memory(array, view):
     assert (back.dtype, back.shape) == (array.dtype, array.shape)
     assert back.data.tobytes() == array.tobytes()
     assert np.may_share_memory(back.data, array) or not array.size
+
+
+def test_what_runs_backwards_is_taken_but_not_given():
+    array = np.arange(6.0).reshape(2, 3)[:, ::-1]
+    x = from_dlpack(array)
+    assert np.shares_memory(x.data, array)
+    with pytest.raises(BufferError, match=r"runs backwards through memory.*contiguous"):
+        x.__dlpack__()
+    for taken in (np.from_dlpack(x.contiguous()), from_dlpack(x[:, :1]).data, from_dlpack(x[:0]).data):
+        np.testing.assert_array_equal(taken, array[: len(taken), : taken.shape[1]])
+    assert x.__dlpack__(copy=True)
 
 
 def test_a_tensor_can_be_taken_from_a_tensor():

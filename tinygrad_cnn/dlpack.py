@@ -48,8 +48,9 @@ class DLPack(Variable):
         Raises
         ------
         BufferError
-            If the tensor requires a gradient, which the other library would not see; `detach` it first. If it is
-            read-only and `max_version` is older than 1.0, or another device is asked for.
+            If the tensor requires a gradient, which the other library would not see; `detach` it first. If it runs
+            backwards through memory, which PyTorch has no tensors for: it ends the process. If it is read-only and
+            `max_version` is older than 1.0, or another device is asked for.
         ValueError
             If a stream is given.
         """
@@ -59,7 +60,9 @@ class DLPack(Variable):
             raise ValueError(f"dlpack: stream expects None, as there are none on a CPU, but got {stream!r}")
         if dl_device is not None and tuple(dl_device) != CPU:
             raise BufferError(f"dlpack: dl_device expects the CPU, (1, 0), but got {dl_device!r}")
-        array = self.data.copy() if copy else self.data
+        array = self.data.copy(order="C") if copy else self.data
+        if array.size and any(stride < 0 and n > 1 for n, stride in zip(array.shape, array.strides, strict=True)):
+            raise BufferError("dlpack: the tensor runs backwards through memory, as a[::-1] does; use contiguous()")
         if _VERSIONED and max_version is not None:
             return array.__dlpack__(max_version=max_version)
         if not array.flags.writeable:
