@@ -134,6 +134,18 @@ def test_what_cannot_be_written_is_refused_by_name_and_changes_nothing(write, er
     assert x._version[0] == version
 
 
+@pytest.mark.parametrize("dtype", [tg.float16, tg.float32, tg.float64])
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-1, 1.5), (1, 1.001), (3, 3)])
+def test_uniform_draws_stay_below_their_limit(dtype, low, high):
+    """In half precision one number in 4096 would be rounded up to 1."""
+    tg.manual_seed(0)
+    x = tg.empty(20000, dtype=dtype).uniform_(low, high)
+    assert (x >= low).all()
+    assert (x < high).all() or low == high
+    with pytest.raises(ValueError, match="uniform_: to - from_ expects to fit into"):
+        x.uniform_(-1e308, 1e308)
+
+
 def test_draws_in_place():
     x = tg.empty(2000)
     assert -1 <= x.uniform_(-1, 3).data.min() < -0.9

@@ -117,12 +117,12 @@ class InPlace(Variable):
         Raises
         ------
         ValueError
-            If `from_` exceeds `to`.
+            If `from_` exceeds `to`, or if the dtype can't hold their difference.
         """
         low, high = check_float("uniform_", "from_", from_), check_float("uniform_", "to", to)
         if low > high:
             raise ValueError(f"uniform_: from_ expects to be at most to, {high}, but is {low}")
-        return self._write("uniform_", lambda data: _draw(data, "random", high - low, low))
+        return self._write("uniform_", _draw_uniform, low, high)
 
     def normal_(self, mean: float = 0.0, std: float = 1.0) -> Self:
         """Draw every element from the normal distribution with this mean and standard deviation.
@@ -167,6 +167,15 @@ def _into(ufunc: np.ufunc, data: np.ndarray, x: Any) -> None:
 
 def _weak(x: Any) -> Any:
     return x.item() if isinstance(x, np.generic) else x
+
+
+def _draw_uniform(data: np.ndarray, low: float, high: float) -> None:
+    if data.dtype.kind == "f" and high - low > np.finfo(data.dtype).max:
+        raise ValueError(f"to - from_ expects to fit into {data.dtype} but they are {high} and {low}")
+    _draw(data, "random", high - low, low)
+    if (low, high) != (0, 1) or data.itemsize == 2:  # what was rounded up to the limit
+        kind = data.dtype.type
+        np.minimum(data, np.nextafter(kind(high), kind(low)), out=data)
 
 
 def _draw(data: np.ndarray, distribution: str, scale: float, shift: float) -> None:
