@@ -363,6 +363,9 @@ def test_unary_operators():
     assert (flags & True).tolist() == [True, False]
     assert (flags | flags).tolist() == [True, False]
     assert (flags ^ True).tolist() == [False, True]
+    assert (True & flags).tolist() == [True, False]
+    assert (5 | tg.tensor([1, 2])).tolist() == [5, 7]
+    assert (True ^ flags).tolist() == [False, True]
 
 
 def test_where_as_a_method_selects_its_own_elements():

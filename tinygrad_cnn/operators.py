@@ -100,11 +100,20 @@ class Operators(Variable):
     def __and__(self, other: Any) -> Any:
         return elementwise.bitwise_and(self, other)
 
+    def __rand__(self, other: Any) -> Any:
+        return elementwise.bitwise_and(other, self)
+
     def __or__(self, other: Any) -> Any:
         return elementwise.bitwise_or(self, other)
 
+    def __ror__(self, other: Any) -> Any:
+        return elementwise.bitwise_or(other, self)
+
     def __xor__(self, other: Any) -> Any:
         return elementwise.bitwise_xor(self, other)
+
+    def __rxor__(self, other: Any) -> Any:
+        return elementwise.bitwise_xor(other, self)
 
     def __invert__(self) -> Any:
         return elementwise.bitwise_not(self)
