@@ -166,8 +166,9 @@ def _taps(mode: str, size: int, outputs: int, scale: float | None, align_corners
         return Taps(size, np.clip(left + np.arange(-1, 3)[:, None], 0, size - 1), weights)
     place = np.clip(place, 0, size - 1)
     left = place.astype(np.intp)
-    right = np.minimum(left + 1, size - 1)
-    return Taps(size, np.stack([left, right]), np.stack([1 - (place - left), place - left]))
+    share = place - left
+    # A pixel in its old place has no second neighbour: the last one lies at the border.
+    return Taps.of_windows(size, np.stack([left, left + 1]), np.stack([1 - share, share]), 1 + (share > 0))
 
 
 def _nearest(mode: str, size: int, outputs: int, scale: float | None) -> np.ndarray:
