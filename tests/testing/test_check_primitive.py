@@ -97,6 +97,12 @@ def test_zeros_are_not_taken_for_a_broadcast_input():
     check_call(F.conv1d, Call(x, kernel, padding="same"))
 
 
+@pytest.mark.parametrize(("x", "w"), [([1.0, 3.0], 2.0), ([3.0, 1.0], 0.0)])
+def test_what_does_not_broadcast_may_agree_at_a_point(x, w):
+    x, w = (tg.tensor(values, dtype=tg.float64, requires_grad=True) for values in (x, w))
+    check_call(lambda x, w: tg.prod(x) * w, Call(x, w))
+
+
 def test_a_broadcast_input_gets_the_sum():
     """Wrong just where an input is narrow: with the shapes drawn here no derivative alone would tell."""
 

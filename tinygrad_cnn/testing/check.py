@@ -247,6 +247,11 @@ def _counted(function: Any) -> Iterator[list[tuple[str, ...]]]:
             function._plans.clear()
 
 
+def _agree(function: Callable[..., Any], first: Call, second: Call) -> bool:
+    """Whether two calls give the same values."""
+    return all(_same(y, z) for y, z in zip(_arrays(first.of(function)), _arrays(second.of(function)), strict=True))
+
+
 def _check_broadcasting(function: Callable[..., Any], call: Call, cotangents: list[np.ndarray]) -> None:
     """Where a tensor of size one in a dimension does what its broadcast does, so must its gradient."""
     tensors = call.tensors()
@@ -260,15 +265,20 @@ def _check_broadcasting(function: Callable[..., Any], call: Call, cotangents: li
         if not narrow.any():
             continue  # zeros have the same value in many places, whether they are broadcast or not
         wide = np.repeat(narrow, x.shape[dim], axis=dim)
-        calls = [
-            call.with_tensors([*tensors[:position], Tensor(a, True), *tensors[position + 1 :]]) for a in (narrow, wide)
-        ]
+        # Elsewhere too: a product of ones is 1, however many they are.
+        elsewhere, calls = (
+            [
+                call.with_tensors([*tensors[:position], Tensor(scale * a, True), *tensors[position + 1 :]])
+                for a in (narrow, wide)
+            ]
+            for scale in (1.0625, 1)
+        )
         try:
-            first, second = (_arrays(c.of(function)) for c in calls)
+            if not all(_agree(function, *two) for two in (elsewhere, calls)):
+                continue  # it does something else with a size of one
         except (ValueError, IndexError, TypeError):
             continue  # this operation does not broadcast
-        if not all(_same(y, z) for y, z in zip(first, second, strict=True)):
-            continue  # it does something else with a size of one
-        for g, h in zip(*(_gradients(function, c, cotangents) for c in calls), strict=True):
-            total = h if g.shape == h.shape else h.sum(dim, keepdims=True)
-            _require(_same(g, total), "the gradient of a broadcast input is the sum over its copies", g, total)
+        place = sum(other.requires_grad for other in tensors[:position])
+        g, h = (_gradients(function, c, cotangents)[place] for c in calls)
+        total = h.sum(dim, keepdims=True)
+        _require(_same(g, total), "the gradient of a broadcast input is the sum over its copies", g, total)
