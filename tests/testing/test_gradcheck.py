@@ -149,6 +149,20 @@ def test_a_backward_pass_that_varies_is_found():
         gradcheck(identity, leaf(1))
 
 
+def test_a_vjp_that_writes_into_its_cotangent_is_found():
+    @primitive
+    def floor_at_one(x):
+        return np.maximum(x, 1)
+
+    @floor_at_one.vjp("x")
+    def _(g, x):
+        g[x < 1] = 0
+        return g
+
+    with pytest.raises(GradcheckError, match="output 0: a VJP writes into the gradient that it is handed"):
+        gradcheck(floor_at_one, leaf([0.5, 1.5]))
+
+
 def test_other_inputs_are_left_alone():
     x, labels, constant = leaf(1, 2, 3), tg.tensor([0, 1, 0]), tg.ones(3, dtype=tg.float64)
     before = x.data

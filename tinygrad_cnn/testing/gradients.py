@@ -34,7 +34,8 @@ def gradcheck(
 
     The entry ``d output[j] / d input[i]`` passes if ``|analytic - numeric| <= atol + rtol * |numeric|``, where
     numeric is ``(func(x + eps*e_i)[j] - func(x - eps*e_i)[j]) / (2*eps)``. The backward pass must also give the same
-    twice. Inputs that require no gradient, and outputs that are not floating, are left alone.
+    twice, and leave the cotangents as they are. Inputs that require no gradient, and outputs that are not floating,
+    are left alone.
 
     Parameters
     ----------
@@ -174,6 +175,7 @@ def _check_repeatable(function: Function) -> None:
     draws = np.random.default_rng(2)
     for k, y in enumerate(function.outputs):
         cotangent = _draw(draws, y.data)
+        handed = cotangent.copy()
         for i, first, second in zip(
             function.active, function.vjp(k, cotangent), function.vjp(k, cotangent), strict=True
         ):
@@ -181,6 +183,8 @@ def _check_repeatable(function: Function) -> None:
                 raise GradcheckError(
                     f"gradcheck: output {k}, input {i}: two backward passes through one graph give different gradients"
                 )
+        if not np.array_equal(cotangent, handed):
+            raise GradcheckError(f"gradcheck: output {k}: a VJP writes into the gradient that it is handed")
 
 
 def _agree(analytic: Any, numeric: Any, atol: float, rtol: float) -> Any:
