@@ -134,6 +134,11 @@ def test_bad_arguments():
     for make in (get_ema_avg_fn, get_ema_multi_avg_fn):
         with pytest.raises(ValueError, match="decay expects"):
             make(1.5)
+    model = nn.Linear(1, 1)
+    averaged = AveragedModel(model, avg_fn=lambda averaged, current, num_averaged: 1.0)
+    averaged.update_parameters(model)
+    with pytest.raises(TypeError, match="avg_fn expects to return a Tensor but got float"):
+        averaged.update_parameters(model)
     optimizer = optim.SGD(nn.Linear(1, 1).parameters())
     for options, error in (
         ({"swa_lr": 0.1, "anneal_strategy": "x"}, ValueError),

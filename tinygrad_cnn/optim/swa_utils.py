@@ -195,7 +195,10 @@ class AveragedModel(Module):
                 _assign(target, source)
         elif self.avg_fn is not None:
             for target, source in averaged:
-                _assign(target, self.avg_fn(target, source, self.n_averaged))
+                value = self.avg_fn(target, source, self.n_averaged)
+                if not isinstance(value, Tensor):
+                    raise TypeError(f"AveragedModel: avg_fn expects to return a Tensor but got {type(value).__name__}")
+                _assign(target, value)
         else:
             average_all = self.multi_avg_fn or get_swa_multi_avg_fn()
             for dtype in {target.dtype: None for target, _ in averaged}:
