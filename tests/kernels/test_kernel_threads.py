@@ -242,6 +242,36 @@ def test_blas_gets_its_threads_back():
     assert counts() == before
 
 
+@pytest.mark.skipif(not blas.single_threaded.available, reason="needs threadpoolctl")
+def test_blas_is_held_by_whatever_thread_comes_first_and_let_go_by_the_last():
+    libraries = blas.single_threaded._libraries
+
+    def counts():
+        return [library.num_threads for library in libraries]
+
+    before = counts()
+    entered, left = threading.Event(), threading.Event()
+    seen = []
+
+    def other():
+        with blas.single_threaded:
+            seen.extend(counts())
+            entered.set()
+            left.wait()
+
+    with blas.single_threaded:  # this thread is the one that threadpoolctl knows
+        pass
+    thread = threading.Thread(target=other)
+    thread.start()
+    entered.wait()
+    with blas.single_threaded:
+        left.set()
+        thread.join()
+        assert set(counts()) == {1}
+    assert set(seen) == {1}
+    assert counts() == before
+
+
 def test_without_threadpoolctl_products_are_not_cut_over_threads(monkeypatch):
     monkeypatch.setattr(blas.single_threaded, "_libraries", None)
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)

@@ -86,7 +86,7 @@ class _SingleThreaded:
                 self._before = [(library, library.num_threads) for library in libraries]
                 for library, number in self._before:
                     if number != 1:
-                        library.set_num_threads(1)
+                        _set_num_threads(library, 1)
             self._depth += 1
 
     def __exit__(self, *error: object) -> None:
@@ -98,13 +98,22 @@ class _SingleThreaded:
     def _restore(self) -> None:
         for library, number in self._before:
             if number != 1:
-                library.set_num_threads(number)
+                _set_num_threads(library, number)
         self._before = []
 
     def after_fork(self) -> None:
         """Undo in a forked child what threads held that do not exist there."""
         self._restore()
         self._reset()
+
+
+def _set_num_threads(library: Any, number: int) -> None:
+    """Set the number of threads of a BLAS library, whatever thread did so before.
+
+    From 3.8 on `threadpoolctl` lets the first thread alone do so, and ignores others silently. Here threads take turns,
+    with a lock, and the last to leave is seldom the first that came.
+    """
+    getattr(library, "_real_set_num_threads", library.set_num_threads)(number)
 
 
 single_threaded = _SingleThreaded()
