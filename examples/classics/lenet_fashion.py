@@ -68,7 +68,9 @@ def modern(model: nn.Module, loader: DataLoader, epochs: int) -> tuple[Any, Any]
 
 def train(model: nn.Module, recipe: Recipe, data: common.Data, epochs: int) -> common.Run:
     """Show the model before and after it has seen an image, and train it."""
-    loader = DataLoader(data.train, batch_size=BATCH, shuffle=True)
+    # The images that are left over make no batch: at such a rate the noise of a small one, the last before the test,
+    # would decide what an epoch has reached.
+    loader = DataLoader(data.train, batch_size=BATCH, shuffle=True, drop_last=len(data.train) >= BATCH)
     print(f"before the first batch: {model}")
     images, _ = next(iter(DataLoader(data.train, batch_size=1)))
     model(images)
