@@ -1,5 +1,7 @@
 """First values of parameters. Every function writes into its tensor and returns it; nothing is recorded.
 
+An array will do as well: PyTorch scripts fill ``layer.weight.data``, which is an array here.
+
 All draws come from the library's generator, in the dtype of the tensor (a float32 tensor never goes through
 float64), so `manual_seed` fixes them.
 
@@ -19,7 +21,7 @@ import numpy as np
 from tinygrad_cnn.random import generator
 from tinygrad_cnn.tensor import Tensor
 
-T = TypeVar("T", bound=Tensor)
+T = TypeVar("T", bound=Tensor | np.ndarray[Any, Any])
 
 _LINEAR = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 
@@ -146,7 +148,7 @@ def layer_(weight: Tensor, bias: Tensor | None) -> None:
         uniform_(bias, -bound, bound)
 
 
-def _fans(operation: str, tensor: Tensor) -> tuple[int, int]:
+def _fans(operation: str, tensor: Tensor | np.ndarray[Any, Any]) -> tuple[int, int]:
     """Return how many inputs each output value of a layer has, and how many outputs each input value feeds."""
     _check_tensor(operation, tensor)
     if tensor.ndim < 2:
@@ -155,14 +157,16 @@ def _fans(operation: str, tensor: Tensor) -> tuple[int, int]:
     return tensor.shape[1] * receptive_field, tensor.shape[0] * receptive_field
 
 
-def _kaiming_std(operation: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+def _kaiming_std(
+    operation: str, tensor: Tensor | np.ndarray[Any, Any], a: float, mode: str, nonlinearity: str
+) -> float:
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"{operation}: mode expects 'fan_in' or 'fan_out' but got {mode!r}")
     fan = _fans(operation, tensor)[mode == "fan_out"]
     return calculate_gain(nonlinearity, a) / math.sqrt(fan) if fan else 0.0
 
 
-def _drawn_dtype(operation: str, tensor: Tensor) -> type[np.float32] | type[np.float64]:
+def _drawn_dtype(operation: str, tensor: Tensor | np.ndarray[Any, Any]) -> type[np.float32] | type[np.float64]:
     """Return the dtype to draw in: NumPy draws only these two."""
     _check_tensor(operation, tensor)
     if tensor.dtype.kind != "f":
@@ -171,13 +175,15 @@ def _drawn_dtype(operation: str, tensor: Tensor) -> type[np.float32] | type[np.f
 
 
 def _check_tensor(operation: str, tensor: Any) -> None:
-    if not isinstance(tensor, Tensor):
-        hint = "; give it the tensor itself, not its .data" if isinstance(tensor, np.ndarray) else ""
-        raise TypeError(f"{operation}: tensor expects a Tensor but got {type(tensor).__name__}{hint}")
+    if not isinstance(tensor, (Tensor, np.ndarray)):
+        raise TypeError(f"{operation}: tensor expects a tensor or an array but got {type(tensor).__name__}")
 
 
 def _write(operation: str, tensor: T, values: np.ndarray[Any, Any] | float) -> T:
     _check_tensor(operation, tensor)
-    tensor.data[...] = values
-    tensor.bump_version()
+    if isinstance(tensor, Tensor):
+        tensor.data[...] = values
+        tensor.bump_version()
+    else:
+        tensor[...] = values
     return tensor
