@@ -122,7 +122,8 @@ def test_means_of_half_precision_do_not_overflow():
 def test_the_transpose_of_a_map_is_that_of_its_matrix(found):
     taps = found[0]
     np.testing.assert_array_equal(taps.matrix, matrix(taps))
-    np.testing.assert_allclose(taps.transposed.matrix, matrix(taps).T, rtol=1e-12)
+    # Weights may cancel, to what rounding leaves of them.
+    np.testing.assert_allclose(taps.transposed.matrix, matrix(taps).T, rtol=1e-12, atol=1e-12)
     assert taps.transposed.transposed is taps
 
 
